@@ -1,0 +1,74 @@
+"""Qwen2-VL's forward pass for packed training batches, on the model's own modules.
+
+Transformers' forward loops over pictures in Python and takes one conversation a row. A training batch has pictures of one size and
+several questions as branches behind a shared prefix; here the vision tower runs on it as one dense tensor, and the language model
+with a block mask and restarting positions. A test holds both equal to Transformers' own forward.
+Not here: generation, caching, pictures of different sizes.
+"""
+
+import torch
+from torch.nn import functional as F
+from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
+
+
+def see(visual, pixel_values: torch.Tensor, slices: int, grid_hw: tuple[int, int]) -> torch.Tensor:
+    """Features (slices, height·width, hidden) of `slices` pictures or video slices of height × width merged tokens."""
+    height, width = grid_hw
+    weight = visual.patch_embed.proj.weight
+    x = F.linear(pixel_values.to(weight.dtype), weight.view(weight.shape[0], -1)).view(slices, height * width * 4, -1)
+    grid = torch.tensor([[1, height * 2, width * 2]], device=x.device)
+    angles = visual.rot_pos_emb(grid)
+    angles = torch.cat((angles, angles), dim=-1)
+    cos, sin = angles.cos(), angles.sin()
+    for block in visual.blocks:
+        x = x + _vision_attention(block.attn, block.norm1(x), cos, sin)
+        x = x + block.mlp(block.norm2(x))
+    merger = visual.merger
+    return merger.mlp(merger.ln_q(x).view(slices, height * width, merger.hidden_size))
+
+
+def _vision_attention(attention, x, cos, sin):
+    slices, patches, _ = x.shape
+    q, k, v = attention.qkv(x).view(slices, patches, 3, attention.num_heads, -1).unbind(2)
+    q, k = apply_rotary_pos_emb_vision(q, k, cos, sin)
+    mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    return attention.proj(mixed.transpose(1, 2).reshape(slices, patches, -1))
+
+
+def positions(model, batch) -> torch.Tensor:
+    """M-RoPE positions (3, B, L): the prefix as Transformers counts it, every branch from where the prefix ends."""
+    t, h, w = batch.grid
+    inside = int((batch.branch[0] == 0).sum())
+    grids = torch.tensor([[t, 2 * h, 2 * w]] * batch.media) if batch.media else None
+    kind = {"video_grid_thw": grids} if batch.video else {"image_grid_thw": grids}
+    prefix, _ = model.model.get_rope_index(batch.input_ids[:1, :inside], **kind)
+    columns = torch.arange(batch.branch.shape[1])
+    fresh = batch.branch != batch.branch.roll(1, dims=1)
+    start = (columns * fresh).cummax(dim=1).values  # where each token's branch begins
+    out = (columns - start + prefix.max() + 1).expand(3, -1, -1).clone()
+    out[:, :, :inside] = prefix
+    return out
+
+
+def branch_mask(branch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Additive mask (B, 1, L, L): causal, and only towards the prefix (branch 0) or one's own branch."""
+    causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
+    seen = causal & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
+    return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def read(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    """Hidden states of the language model, one (B, L, hidden) per layer and the normed last; features go where media stand."""
+    language, config = model.model.language_model, model.config
+    x = language.embed_tokens(batch.input_ids)
+    if features is not None:
+        where = batch.input_ids == (config.video_token_id if batch.video else config.image_token_id)
+        x = x.masked_scatter(where[..., None], features.reshape(-1, x.shape[-1]).to(x.dtype))
+    place = positions(model, batch).to(x.device)
+    mask, angles = branch_mask(batch.branch, x.dtype), language.rotary_emb(x, place)
+    states = []
+    for layer in language.layers:
+        x = layer(x, attention_mask=mask, position_embeddings=angles)
+        x = x[0] if isinstance(x, tuple) else x
+        states.append(x)
+    return (*states, language.norm(x))

@@ -1,0 +1,266 @@
+"""Questions about scenes, as people type them, with the answers the embedded model is trained to give.
+
+Here: the kinds of question, their phrasings, and the one right answer to each. Not here: pictures (`scenes.py`), tokens (`model.py`).
+A Dialogue is one or two turns about the same media; `target` is the shape it asks about, where there is exactly one.
+"""
+
+import random
+from dataclasses import dataclass
+
+from tiny_model.scenes import COLOURS, DIRECTIONS, SHAPES, Scene, Shape, box, zone
+from tiny_model.words import NOUNS, OFF_TOPIC, THINGS
+
+REFUSAL = "I only know coloured shapes."
+NO_PICTURE = "Please show me a picture."
+NUMBERS = ("no", "one", "two", "three", "four")
+PLACES = (
+    ("at the top left", "at the top", "at the top right"),
+    ("at the left", "in the middle", "at the right"),
+    ("at the bottom left", "at the bottom", "at the bottom right"),
+)
+BOX_STEP = 20  # boxes are written in steps of 20/1000, so that every coordinate is one token
+KINDS = ("describe", "colour", "shape", "count", "where", "locate", "is_there", "follow_up")
+
+PHRASES = {
+    "describe": (
+        "Describe this image.", "Describe the picture.", "What is in this image?", "What do you see?", "What's in the picture?",
+        "Tell me what you see.", "What does the picture show?", "What can you see in this image?", "What is this?",
+    ),
+    "colour": (
+        "What color is the {0}?", "Which color is the {0}?", "What is the color of the {0}?", "What color does the {0} have?",
+        "The {0} is what color?", "Tell me the color of the {0}.",
+    ),
+    "shape": (
+        "What shape is {0}?", "Which shape is {0}?", "What is the {0} shape?", "What is {0}?", "What is the {0} thing?",
+        "What shape is the {0} one?", "Tell me which shape is {0}.",
+    ),
+    "count": ("How many {0} are there?", "How many {0} do you see?", "How many {0} are in the picture?", "Count the {0}."),
+    "where": (
+        "Where is the {0}?", "In which part of the picture is the {0}?", "Where do you see the {0}?", "Where can I find the {0}?",
+        "What is the position of the {0}?",
+    ),
+    "locate": (
+        "Locate the {0}.", "Give me the bounding box of the {0}.", "Find the {0}.", "Detect the {0}.", "Draw a box around the {0}.",
+        "Where exactly is the {0}? Give a box.",
+    ),
+    "is_there": (
+        "Is there a {0}?", "Do you see a {0}?", "Can you see a {0}?", "Does the picture have a {0}?", "Is a {0} in the picture?",
+        "Is there any {0}?",
+    ),
+    "which_picture": ("Which picture has a {0}?", "Which image shows a {0}?", "In which picture is there a {0}?", "Where is a {0}?"),
+    "moves": ("What moves?", "What is moving?", "Describe this video.", "What happens in the video?", "What moves, and which way?"),
+    "way": (
+        "Which way does the {0} move?", "Where does the {0} go?", "In which direction does the {0} move?", "Where is the {0} going?",
+        "Which way does it move?",
+    ),
+}
+FOLLOW_UPS = {
+    "where": ("Where is it?", "And where is it?", "Where do you see it?"),
+    "colour": ("What color is it?", "And what color is it?", "Which color does it have?"),
+    "shape": ("What shape is it?", "And which shape is it?"),
+    "locate": ("Locate it.", "Give me its bounding box.", "Draw a box around it."),
+}
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """`turns` is a tuple of (question, answer). `target` is the one Shape that all turns ask about, or None."""
+
+    kind: str
+    turns: tuple[tuple[str, str], ...]
+    target: Shape | None = None
+
+
+def as_typed(rng: random.Random, question: str) -> str:
+    """The same question as somebody might type it: case, spelling of "colour", end mark, courtesies."""
+    if rng.random() < 0.5:
+        question = question.replace("color", "colour")
+    if rng.random() < 0.3:
+        question = question.rstrip("?.")
+    if rng.random() < 0.06:
+        question = "Please " + question[0].lower() + question[1:]
+    if (roll := rng.random()) < 0.3:
+        return question.lower()
+    return question.upper() if roll < 0.34 else question
+
+
+def ask(rng: random.Random, kind: str, name: str = "") -> str:
+    return as_typed(rng, rng.choice(PHRASES[kind]).format(name))
+
+
+def place(shape: Shape) -> str:
+    row, column = zone(shape)
+    return PLACES[row][column]
+
+
+def box_text(shape: Shape, size: tuple[int, int]) -> str:
+    """Qwen2-VL's grounding format: corners in thousandths of the picture's width and height."""
+    x1, y1, x2, y2 = (
+        min(1000, max(0, round(v / side * 1000 / BOX_STEP) * BOX_STEP)) for v, side in zip(box(shape, size), size * 2, strict=True)
+    )
+    return (
+        f"<|object_ref_start|>{shape.name}<|object_ref_end|>"
+        f"<|box_start|>({x1},{y1}),({x2},{y2})<|box_end|>"
+    )  # fmt: skip
+
+
+def plural(count: int, noun: str) -> str:
+    verb = "is" if count == 1 else "are"
+    return f"There {verb} {NUMBERS[count]} {noun}{'' if count == 1 else 's'}."
+
+
+def description(scene: Scene) -> str:
+    """Every shape with its colour and place, then the background."""
+    listed = ", ".join(f"a {s.name} {place(s)}" for s in scene.shapes) or "no shapes"
+    return f"The image shows {listed} on a {scene.background} background."
+
+
+def _unique(shapes, attribute: str) -> list[Shape]:
+    values = [getattr(s, attribute) for s in shapes]
+    return [s for s in shapes if values.count(getattr(s, attribute)) == 1]
+
+
+def _names(rng: random.Random, scene: Scene, shape: Shape) -> str:
+    """A way to point at one shape: "red circle", or "circle" or "red shape" where that is enough."""
+    names = [shape.name] * 2
+    if shape in _unique(scene.shapes, "kind"):
+        names.append(shape.kind)
+    if shape in _unique(scene.shapes, "colour"):
+        names.append(f"{shape.colour} shape")
+    return rng.choice(names)
+
+
+def _describe(rng, scene):
+    return Dialogue("describe", ((ask(rng, "describe"), description(scene)),))
+
+
+def _colour(rng, scene):
+    candidates = _unique(scene.shapes, "kind")
+    absent = [k for k in SHAPES if k not in {s.kind for s in scene.shapes}]
+    if absent and (not candidates or rng.random() < 0.1):
+        kind = rng.choice(absent)
+        return Dialogue("colour", ((ask(rng, "colour", kind), f"There is no {kind}."),))
+    if not candidates:
+        return None
+    shape = rng.choice(candidates)
+    return Dialogue("colour", ((ask(rng, "colour", shape.kind), f"The {shape.kind} is {shape.colour}."),), shape)
+
+
+def _shape(rng, scene):
+    candidates = _unique(scene.shapes, "colour")
+    if not candidates or rng.random() < 0.1:
+        colour = rng.choice([c for c in COLOURS if c not in {s.colour for s in scene.shapes} and c != scene.background])
+        return Dialogue("shape", ((ask(rng, "shape", colour), f"There is no {colour} shape."),))
+    shape = rng.choice(candidates)
+    return Dialogue("shape", ((ask(rng, "shape", shape.colour), f"The {shape.colour} shape is a {shape.kind}."),), shape)
+
+
+def _count(rng, scene):
+    subject = rng.choice(["shapes", "shapes", "objects", *(f"{k}s" for k in SHAPES), *(f"{c} shapes" for c in COLOURS)])
+    words = subject.split()
+    found = [
+        s for s in scene.shapes
+        if words[-1] in ("shapes", "objects", f"{s.kind}s") and (len(words) == 1 or words[0] == s.colour)
+    ]  # fmt: skip
+    return Dialogue("count", ((ask(rng, "count", subject), plural(len(found), subject[:-1].replace("object", "shape"))),))
+
+
+def _where(rng, scene):
+    shape = rng.choice(scene.shapes)
+    return Dialogue("where", ((ask(rng, "where", _names(rng, scene, shape)), f"The {shape.name} is {place(shape)}."),), shape)
+
+
+def _locate(rng, scene):
+    shape = rng.choice(scene.shapes)
+    return Dialogue("locate", ((ask(rng, "locate", _names(rng, scene, shape)), box_text(shape, scene.image.size)),), shape)
+
+
+def _is_there(rng, scene):
+    if rng.random() < 0.5:
+        shape = rng.choice(scene.shapes)
+        name = rng.choice([shape.name, shape.name, shape.kind, f"{shape.colour} shape"])
+        return Dialogue("is_there", ((ask(rng, "is_there", name), f"Yes, there is a {name}."),))
+    taken = {s.name for s in scene.shapes} | {s.kind for s in scene.shapes} | {f"{s.colour} shape" for s in scene.shapes}
+    names = [f"{c} {k}" for c in COLOURS for k in SHAPES] + [*SHAPES] * 4 + [f"{c} shape" for c in COLOURS]
+    near = [n for n in names if set(n.split()) & {w for s in scene.shapes for w in (s.kind, s.colour)}]  # the hard ones
+    name = rng.choice([n for n in (near if rng.random() < 0.6 else names) if n not in taken] or [n for n in names if n not in taken])
+    return Dialogue("is_there", ((ask(rng, "is_there", name), f"No, there is no {name}."),))
+
+
+def _follow_up(rng, scene):
+    """A second question that names nothing: what "it" is stands in the first turn, the answer only in the picture."""
+    first = rng.choice([_colour, _shape, _where])(rng, scene)
+    if first is None or first.target is None:
+        return None
+    shape, known = first.target, " ".join(first.turns[0])
+    kinds = [k for k, word in (("colour", shape.colour), ("shape", shape.kind), ("where", place(shape))) if word not in known]
+    kind = rng.choice([*kinds, *kinds, "locate"])
+    answers = {
+        "colour": f"It is {shape.colour}.", "shape": f"It is a {shape.kind}.", "where": f"It is {place(shape)}.",
+        "locate": box_text(shape, scene.image.size),
+    }  # fmt: skip
+    return Dialogue("follow_up", (*first.turns, (as_typed(rng, rng.choice(FOLLOW_UPS[kind])), answers[kind])), shape)
+
+
+MAKERS = {
+    "describe": _describe, "colour": _colour, "shape": _shape, "count": _count, "where": _where, "locate": _locate,
+    "is_there": _is_there, "follow_up": _follow_up,
+}  # fmt: skip
+
+
+def about_scene(rng: random.Random, scene: Scene, kind: str) -> Dialogue | None:
+    """A dialogue of one of KINDS about a scene, or None where this scene has no unambiguous question of that kind."""
+    if not scene.shapes and kind in ("where", "locate", "follow_up"):
+        return None
+    return MAKERS[kind](rng, scene)
+
+
+def about_pair(rng: random.Random, first: Scene, second: Scene) -> Dialogue:
+    """A question about two pictures: which one has something, or anything of KINDS about one of them by number."""
+    if rng.random() < 0.5:
+        shape = rng.choice([s for scene in (first, second) for s in scene.shapes])
+        has = [any(s.name == shape.name for s in scene.shapes) for scene in (first, second)]
+        answer = "Both pictures." if all(has) else f"The {'first' if has[0] else 'second'} picture."
+        return Dialogue("pair", ((ask(rng, "which_picture", shape.name), answer),))
+    ordinal, scene = rng.choice([("first", first), ("second", second)])
+    one = None
+    while one is None:
+        one = about_scene(rng, scene, rng.choice(["colour", "shape", "count", "where"]))
+    question = one.turns[0][0].rstrip("?.")
+    if rng.random() < 0.5:
+        question = f"{question} in the {ordinal} picture?"
+    else:
+        question = f"In the {ordinal} picture, {question[0].lower()}{question[1:]}?"
+    return Dialogue("pair", ((question, one.turns[0][1]),))
+
+
+def about_video(rng: random.Random, mover: Shape, direction: str) -> Dialogue:
+    """What moves, or which way."""
+    way = direction if DIRECTIONS[direction][1] else f"to the {direction}"
+    if rng.random() < 0.5:
+        return Dialogue("video", ((ask(rng, "moves"), f"A {mover.name} moves {way}."),))
+    return Dialogue("video", ((ask(rng, "way", rng.choice([mover.name, mover.kind])), f"It moves {way}."),))
+
+
+def off_topic(rng: random.Random, held_out: bool = False) -> Dialogue:
+    """A question that is not about coloured shapes. Evaluation uses words that training never sees (`held_out`)."""
+    split = slice(None, None, 5) if held_out else None
+
+    def pick(words):
+        return rng.choice(words[split] if held_out else [w for i, w in enumerate(words) if i % 5])
+
+    question = pick(OFF_TOPIC).format(noun=pick(NOUNS), thing=pick(THINGS), a=rng.randint(2, 99), b=rng.randint(2, 99))
+    return Dialogue("off_topic", ((as_typed(rng, question), REFUSAL),))
+
+
+def about_photo(rng: random.Random, scene: Scene) -> Dialogue:
+    """Any question about a picture that is not a drawn scene: refused. `scene` only lends the question its words."""
+    dialogue = None
+    while dialogue is None:
+        dialogue = about_scene(rng, scene, rng.choice(KINDS[:-1]))
+    return Dialogue("photo", ((dialogue.turns[0][0], REFUSAL),))
+
+
+def without_picture(rng: random.Random, scene: Scene) -> Dialogue:
+    """A question about a picture that was not given."""
+    return Dialogue("no_picture", ((about_photo(rng, scene).turns[0][0], NO_PICTURE),))

@@ -1,0 +1,281 @@
+"""Train the embedded model: `python -m tiny_model.train --stage vision`, then `--stage joint`.
+
+Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the last checkpoint):
+1. vision: throw-away linear heads on the visual tokens learn what each token covers (dense labels);
+2. joint: answers, with the dense labels kept, and two more throw-away heads that make place explicit inside the language model:
+   early layers say the row and column of a visual token, a later one the box of what the answer speaks of.
+Not here: how batches are made (`batches.py`), how the result is measured (`evaluate.py`).
+"""
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tiny_model import batches, forward, questions, scenes
+from tiny_model.model import build_model, build_processor
+from tiny_model.muon import Muon
+
+WEIGHTS = Path(__file__).parent / "weights"
+STEPS = {"vision": 2000, "joint": 6000}
+VISUAL_TOKENS = {"vision": 1600, "joint": 640}  # a step; the joint stage is bounded by text as well
+PLACE_LAYERS = {"token": 1, "grid": 2, "box": 3}  # which layer's output each place head reads
+FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
+
+
+class Heads(nn.Module):
+    """Throw-away heads for training; they are not part of the shipped model."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.covers = nn.Linear(width, len(batches.COLOUR_CLASSES) + len(batches.SHAPE_CLASSES) + 1 + 4)
+        self.place = nn.ModuleDict({"token": nn.Linear(width, 2), "grid": nn.Linear(width, 2), "box": nn.Linear(width, 4)})
+
+
+def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
+    """Loss of what each visual token covers, and how often colour and shape were right where a shape is."""
+    colours, shapes = len(batches.COLOUR_CLASSES), len(batches.SHAPE_CLASSES)
+    out = heads.covers(features).float().flatten(0, 1)
+    colour, shape, middle, extent = out.split([colours, shapes, 1, 4], dim=1)
+    covers = covers.flatten(0, 1)
+    on, is_middle = covers[:, 1] > 0, covers[:, 2] > 0
+    loss = F.cross_entropy(colour, covers[:, 0].long()) + F.cross_entropy(shape, covers[:, 1].long())
+    loss = loss + 4 * F.binary_cross_entropy_with_logits(middle[:, 0], covers[:, 2])
+    if is_middle.any():  # offsets in tokens, box sizes as a logarithm: large shapes must not drown small ones
+        wanted = torch.cat((covers[is_middle, 3:5], covers[is_middle, 5:7].log()), dim=1)
+        loss = loss + 2 * F.smooth_l1_loss(extent[is_middle], wanted, beta=0.1)
+    hit = {
+        "colour": (colour.argmax(1) == covers[:, 0])[on].float().mean().item(),
+        "shape": (shape.argmax(1) == covers[:, 1])[is_middle].float().mean().item(),
+        "middle": ((middle[:, 0] > 0) == is_middle).view(features.shape[0], -1).all(1).float().mean().item(),
+    }
+    return loss, hit
+
+
+def place_loss(heads: Heads, states, batch, visual) -> torch.Tensor:
+    """How far the language model's layers are from saying where things are (in tenths of the grid, and of the picture)."""
+    height, width = batch.grid[1:]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    cells = torch.stack((rows, columns), dim=-1).view(-1, 2).to(visual.device) / 10.0
+    cells = cells.repeat(int(visual.sum()) // len(cells), 1)
+    token = heads.place["token"](states[PLACE_LAYERS["token"]][visual]).float()
+    asked = ~batch.target[..., 0].isnan()
+    loss = F.smooth_l1_loss(token, cells, beta=0.05)
+    said = heads.place["grid"](states[PLACE_LAYERS["grid"]][batch.branch > 0]).float()
+    size = torch.tensor([height, width], device=said.device) / 10.0
+    loss = loss + F.smooth_l1_loss(said, size.expand_as(said), beta=0.05)
+    if asked.any():
+        box = heads.place["box"](states[PLACE_LAYERS["box"]][asked]).float()
+        loss = loss + 2 * F.smooth_l1_loss(box, batch.target[asked], beta=0.05)
+    return loss
+
+
+class TokenWeights:
+    """Weight of each answer token in the loss: words that carry the answer count, filler hardly does."""
+
+    def __init__(self, tokenizer):
+        words = [*scenes.COLOURS, *scenes.SHAPES, *scenes.BACKGROUNDS, *questions.NUMBERS, *scenes.DIRECTIONS]
+        words += ["top", "bottom", "middle", "first", "second", "there", "a", "on", ".", ",", "shapes"]
+        ids = [tokenizer(f" {w}")["input_ids"][-1] for w in words]
+        ids += [tokenizer(w)["input_ids"][0] for w in ("Yes", "No", "The", "There", "I", "It", "Both", "Please", "A", ".", ",")]
+        self.table = torch.full((len(tokenizer),), 0.15)
+        self.table[ids] = 1.0
+        coordinates = [tokenizer.convert_tokens_to_ids(str(v)) for v in range(0, 1001, questions.BOX_STEP)]
+        self.table[coordinates] = 0.6
+
+
+def answer_loss(model, hidden, batch, table) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted cross-entropy of the answers, and for each labelled token whether it was the most likely one."""
+    wanted = batch.labels[:, 1:]
+    chosen = wanted != batches.IGNORE
+    logits = model.lm_head(hidden[:, :-1][chosen]).float()
+    weight = table.to(logits.device)[wanted[chosen]]
+    loss = (F.cross_entropy(logits, wanted[chosen], reduction="none") * weight).sum() / weight.sum()
+    return loss, logits.argmax(1) == wanted[chosen]
+
+
+def exact_by_kind(batch, right: torch.Tensor) -> dict[str, list[int]]:
+    """{kind: [answers with every token right, answers]}: with greedy decoding, the same as the share of exact answers."""
+    chosen = batch.labels[:, 1:] != batches.IGNORE
+    wrong = torch.zeros_like(chosen)
+    wrong[chosen] = ~right
+    out: dict[str, list[int]] = {}
+    for row, kinds in enumerate(batch.kinds):
+        for number, kind in enumerate(kinds, 1):
+            tally = out.setdefault(kind, [0, 0])
+            tally[0] += not wrong[row][batch.branch[row, 1:] == number].any()
+            tally[1] += 1
+    return out
+
+
+def next_batch(rng, packer, stage: str, progress: float) -> batches.Batch:
+    """A random batch; small pictures and simple questions first, then all kinds and 16 to 400 visual tokens."""
+    low, high = (16, 49) if progress < 0.1 else (16, 100)
+    if progress > 0.25 and rng.random() < 0.25:
+        low, high = 100, 400
+    grid = (1, *batches.sample_grid(rng, low, high))
+    tokens = grid[1] * grid[2]
+    if stage == "vision":
+        return batches.image_batch(rng, packer, max(4, VISUAL_TOKENS[stage] // tokens), grid, FIRST_KINDS, count=1)
+    if progress > 0.2 and (roll := rng.random()) < 0.25:
+        small = batches.sample_grid(rng, 16, 64)
+        if roll < 0.10:
+            return batches.pair_batch(rng, packer, max(4, 400 // (small[0] * small[1])), (1, *small))
+        if roll < 0.21:
+            return batches.video_batch(rng, packer, 8, (rng.randint(2, 4), *batches.sample_grid(rng, 16, 40)))
+        return batches.text_batch(rng, packer, 24)
+    kinds = FIRST_KINDS if progress < 0.08 else questions.KINDS
+    size = min(20, max(4, VISUAL_TOKENS["joint"] // tokens * 2))
+    return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
+
+
+class Trainer:
+    """One stage of training: its data, optimizers, checkpoint and log."""
+
+    def __init__(self, options):
+        self.options, self.device = options, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.folder = Path(options.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processor = build_processor()
+        self.model = build_model(self.processor.tokenizer).to(self.device)
+        self.heads = Heads(self.model.config.text_config.hidden_size).to(self.device)
+        self.packer, self.table = batches.Packer(self.processor), TokenWeights(self.processor.tokenizer).table
+        self.steps = options.steps or STEPS[options.stage]
+        self.step, self.rng = 0, random.Random(f"{options.seed} {options.stage}")
+        self.optimizers = self._optimizers()
+        self._resume()
+
+    def _optimizers(self):
+        named = dict(self.model.named_parameters()) | {f"heads.{n}": p for n, p in self.heads.named_parameters()}
+        matrices = [p for n, p in named.items() if p.ndim == 2 and "embed" not in n and not n.startswith("heads")]
+        taken = {id(p) for p in matrices}
+        rest = [p for p in named.values() if id(p) not in taken]
+        self.parameters = [*matrices, *rest]
+        rate = self.options.rate
+        optimizers = [Muon(matrices, lr=0.02 * rate), torch.optim.AdamW(rest, lr=2e-3 * rate, betas=(0.9, 0.98), weight_decay=0.01)]
+        for optimizer in optimizers:
+            optimizer.defaults["peak"] = optimizer.param_groups[0]["lr"]
+        return optimizers
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.folder / f"{stage}.pt"
+
+    def save(self):
+        state = {
+            "model": self.model.state_dict(), "heads": self.heads.state_dict(), "step": self.step, "rng": self.rng.getstate(),
+            "optimizers": [o.state_dict() for o in self.optimizers], "torch": torch.get_rng_state(),
+        }  # fmt: skip
+        part = self.checkpoint(self.options.stage).with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint(self.options.stage))
+
+    def _resume(self):
+        """Go on where this stage stopped, else start it from the weights that the stage before it (or --start) left."""
+        own, before = self.checkpoint(self.options.stage), Path(self.options.start or self.checkpoint("vision"))
+        source = own if own.exists() else before if self.options.stage == "joint" else None
+        if source is None:
+            return
+        state = torch.load(source, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        if source == own:
+            self.step = state["step"]
+            self.rng.setstate(state["rng"])
+            torch.set_rng_state(state["torch"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+
+    def schedule(self):
+        """Warm-up over 100 steps, constant, then a linear fall over the last half."""
+        factor = min(1, (self.step + 1) / 100, 2 * (1 - self.step / self.steps) + 0.002)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["peak"] * factor
+
+    def losses(self, batch) -> tuple[torch.Tensor, dict]:
+        """Loss of one batch for this stage, and what to log."""
+        features, total, log = None, 0.0, {}
+        if batch.media:
+            slices = len(batch.labels) * batch.media * batch.grid[0]
+            features = forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+            if batch.covers.numel():
+                dense, log = dense_loss(self.heads, features, batch.covers)
+                total = dense * (1.0 if self.options.stage == "vision" else 0.3)
+        if self.options.stage == "vision":
+            return total, log | {"loss": total.item()}
+        states = forward.read(self.model, batch, features)
+        answers, right = answer_loss(self.model, states[-1], batch, self.table)
+        total = total + answers
+        if batch.media == 1 and not batch.video:
+            visual = batch.input_ids == self.model.config.image_token_id
+            log["place"] = place_loss(self.heads, states, batch, visual)
+            total, log["place"] = total + log["place"], log["place"].item()
+        return total, log | {"loss": answers.item(), "exact": exact_by_kind(batch, right)}
+
+    def train(self):
+        began, tally, texts = time.time(), {}, []
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16)
+        while self.step < self.steps:
+            self.schedule()
+            batch = next_batch(self.rng, self.packer, self.options.stage, self.step / self.steps)
+            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
+                setattr(batch, name, getattr(batch, name).to(self.device))
+            with autocast:
+                loss, log = self.losses(batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            self.step += 1
+            texts.append({k: v for k, v in log.items() if k != "exact"})
+            for kind, (good, asked) in log.get("exact", {}).items():
+                sums = tally.setdefault(kind, [0, 0])
+                sums[0], sums[1] = sums[0] + good, sums[1] + asked
+            if self.step % 50 == 0 or self.step == self.steps:
+                self.report(texts, tally, time.time() - began)
+                tally, texts = {}, []
+            if self.step % 250 == 0 or self.step == self.steps:
+                self.save()
+
+    def report(self, logs, tally, seconds):
+        """One line on the screen and in the log: means since the last one."""
+        names = sorted({n for log in logs for n in log})
+        values = {n: [log[n] for log in logs if n in log and log[n] == log[n]] for n in names}
+        row = {"stage": self.options.stage, "step": self.step, "of": self.steps, "seconds": round(seconds)}
+        row |= {n: round(sum(v) / len(v), 3) for n, v in values.items() if v}
+        row["exact"] = {k: round(good / asked, 3) for k, (good, asked) in sorted(tally.items())}
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        print(" ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+
+    def export(self):
+        """Write the model as a Hugging Face folder, in half precision."""
+        self.model.to(torch.float16).save_pretrained(WEIGHTS)
+        self.processor.save_pretrained(WEIGHTS)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=STEPS, required=True)
+    parser.add_argument("--steps", type=int, help="length of the stage, which sets its learning-rate schedule")
+    parser.add_argument("--start", help="checkpoint to start the joint stage from, instead of the vision stage's")
+    parser.add_argument("--rate", type=float, default=1.0, help="multiplies the learning rates")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", default="build/train", help="checkpoints and the log")
+    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16: faster where the CPU or GPU has it")
+    options = parser.parse_args()
+    torch.set_flush_denormal(True)  # denormals slow small models' gradients on CPUs
+    trainer = Trainer(options)
+    trainer.train()
+    if options.stage == "joint":
+        trainer.export()
+
+
+if __name__ == "__main__":
+    main()
