@@ -207,9 +207,10 @@ def main():
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     model, processor = load(options.model)
-    result = {"accuracy": accuracy(model, processor, count=options.count)}
+    result = {"questions of each kind": options.count, "accuracy": accuracy(model, processor, count=options.count)}
     result["scenes refused"] = refused_scenes(model, processor, options.count)
     if options.robustness:
+        result["robustness questions"] = options.robustness
         result["robustness"] = robustness(model, processor, options.robustness)
     print(json.dumps(result, indent=1))
     if options.json:

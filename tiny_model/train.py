@@ -130,7 +130,7 @@ def next_batch(rng, packer, stage: str, progress: float) -> batches.Batch:
             return batches.video_batch(rng, packer, 8, (rng.randint(2, 4), *batches.sample_grid(rng, 16, 40)))
         return batches.text_batch(rng, packer, 24)
     kinds = FIRST_KINDS if progress < 0.08 else questions.KINDS
-    size = min(20, max(4, VISUAL_TOKENS["joint"] // tokens * 2))
+    size = min(12, max(3, VISUAL_TOKENS["joint"] // tokens))
     return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
 
 
@@ -217,10 +217,11 @@ class Trainer:
             total, log["place"] = total + log["place"], log["place"].item()
         return total, log | {"loss": answers.item(), "exact": exact_by_kind(batch, right)}
 
-    def train(self):
-        began, tally, texts = time.time(), {}, []
+    def train(self, until: int | None = None):
+        """Take the steps that are left of the stage, or those up to `until`; checkpoint and report on the way."""
+        began, until, tally, logs = time.time(), until or self.steps, {}, []
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16)
-        while self.step < self.steps:
+        while self.step < until:
             self.schedule()
             batch = next_batch(self.rng, self.packer, self.options.stage, self.step / self.steps)
             for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
@@ -233,14 +234,14 @@ class Trainer:
                 optimizer.step()
                 optimizer.zero_grad()
             self.step += 1
-            texts.append({k: v for k, v in log.items() if k != "exact"})
+            logs.append({k: v for k, v in log.items() if k != "exact"})
             for kind, (good, asked) in log.get("exact", {}).items():
                 sums = tally.setdefault(kind, [0, 0])
                 sums[0], sums[1] = sums[0] + good, sums[1] + asked
-            if self.step % 50 == 0 or self.step == self.steps:
-                self.report(texts, tally, time.time() - began)
-                tally, texts = {}, []
-            if self.step % 250 == 0 or self.step == self.steps:
+            if self.step % 50 == 0 or self.step == until:
+                self.report(logs, tally, time.time() - began)
+                tally, logs = {}, []
+            if self.step % 250 == 0 or self.step == until:
                 self.save()
 
     def report(self, logs, tally, seconds):

@@ -1,0 +1,44 @@
+# Every task in one place; the work is done by small Python files that run without make too (README, "Without make").
+# No absolute path and no $(CURDIR) anywhere, so that a clone in a path with spaces works.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+VENV_PYTHON = .venv/Scripts/python
+else
+VENV_PYTHON = .venv/bin/python
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo lab test lint clean setup setup-tests
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+run: setup  ## execute the notebook into build/ and print the first answer
+	$(VENV_PYTHON) tasks/run_notebook.py
+
+# An option is passed on only if it was typed (make demo MODEL=...): HOST and MODEL may be in a shell's environment for
+# other reasons. make exports what was typed, so the shell quotes it and spaces are safe.
+typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) "$$$(1)")
+
+demo: setup  ## the chat page without Jupyter: MODEL=... DEVICE=... HOST=... PORT=...
+	$(VENV_PYTHON) tasks/demo.py $(call typed,MODEL,model) $(call typed,DEVICE,device) $(call typed,HOST,host) $(call typed,PORT,port)
+
+lab: setup  ## open the notebook in Jupyter Lab
+	$(VENV_PYTHON) -m jupyter lab qwen2-vl.ipynb
+
+test: setup-tests  ## run every test, the notebook's cells included
+	$(VENV_PYTHON) -m pytest tests --nbval-lax --nbval-current-env qwen2-vl.ipynb
+
+lint: setup-tests  ## check the style (ruff)
+	$(VENV_PYTHON) -m ruff check .
+
+clean:  ## remove build/ and caches; keeps what took long: .venv, models/, checkpoints in build/train
+	rm -rf .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} +
+
+setup:  ## make .venv and install requirements.txt, where that is not done
+	@$(PYTHON) tasks/bootstrap.py
+
+setup-tests:  ## the same with requirements-test.txt
+	@$(PYTHON) tasks/bootstrap.py --tests

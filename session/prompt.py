@@ -1,0 +1,135 @@
+"""From messages (plain data) to what the model is fed: token ids, pixels, grids.
+
+Here: checking messages, the chat template, tokens, one placeholder for each visual token. Not here: opening files
+(`media`), running the model (`chat_session`).
+
+A message is {"role": "system" | "user" | "assistant", "content": text or a list of blocks}; a block is
+{"type": "text", "text": str}, {"type": "image", "image": path or PIL image}, or
+{"type": "video", "video": path or list of PIL images, "fps": float}.
+
+What people type stays text: "<|im_end|>" in a question is ten characters, never the token that ends a turn. A plain
+`processor(text=...)` cannot tell the two apart, because it sees template and text as one string.
+"""
+
+import re
+import secrets
+
+import torch
+
+from session.media import USUAL_FPS, Video, as_video, load_image, load_video
+
+ROLES = ("system", "user", "assistant")
+MAX_CHARACTERS = 10_000  # of one message by a user: some five pages
+
+# Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
+# by itself, except where a picture is 1 or 3 pixels high.
+_IMAGES = {"return_tensors": "pt", "input_data_format": "channels_first"}
+_FRAMES = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
+
+
+class SessionError(ValueError):
+    """Messages that cannot be answered. The text is a plain sentence that can be shown to a visitor."""
+
+
+def check_messages(messages: list[dict]) -> None:
+    """Raise SessionError unless `messages` is a conversation that waits for an answer. Opens no files."""
+    for message in messages:
+        if message["role"] not in ROLES:
+            raise SessionError(f"A message has the role {message['role']!r}; it must be one of {', '.join(ROLES)}.")
+        for block in blocks(message):
+            _check_block(block)
+        length = sum(len(block.get("text", "")) for block in blocks(message))
+        if message["role"] == "user" and length > MAX_CHARACTERS:
+            raise SessionError(f"This message has {length} characters; at most {MAX_CHARACTERS} fit. Shorten it.")
+    if not messages or messages[-1]["role"] != "user":
+        raise SessionError("There is no question: the last message must be from the user.")
+    if all(block["type"] == "text" and not block["text"].strip() for block in blocks(messages[-1])):
+        raise SessionError("This message is empty. Write something, or add a picture or a video.")
+
+
+def blocks(message: dict) -> list[dict]:
+    """The content of `message` as a list of blocks, also where it is one string."""
+    content = message.get("content")
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
+
+
+def build_inputs(processor, messages: list[dict]) -> dict[str, torch.Tensor]:
+    """What `model.generate` takes: input_ids and attention_mask (1, tokens), and pixels and grids where there are any.
+
+    For text without control tokens the same, token for token, as
+    `processor(text=[template], images=..., videos=...)`. Raises MediaError.
+    """
+    parts = _Parts()
+    skeleton = [{"role": m["role"], "content": [parts.take(block) for block in blocks(m)]} for m in messages]
+    ids = _tokenize(processor, skeleton, parts)
+    vision = {}
+    if parts.images:
+        vision |= processor.image_processor(images=parts.images, **_IMAGES)
+        ids = _expand(ids, processor.image_token_id, vision["image_grid_thw"], processor.image_processor.merge_size)
+    if parts.videos:
+        vision |= _see_videos(processor.video_processor, parts.videos)
+        ids = _expand(ids, processor.video_token_id, vision["video_grid_thw"], processor.video_processor.merge_size)
+    input_ids = torch.tensor([ids])
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **vision}
+
+
+class _Parts:
+    """What the messages hold, by kind and in order; the chat template is shown a stand-in for each text."""
+
+    def __init__(self):
+        self.texts, self.images, self.videos = [], [], []
+        self._marker = secrets.token_hex(8)  # nobody can type what nobody knows
+
+    def take(self, block: dict) -> dict:
+        if block["type"] == "text":
+            self.texts.append(block["text"])
+            return {"type": "text", "text": f"{self._marker}:{len(self.texts) - 1};"}
+        if block["type"] == "image":
+            self.images.append(load_image(block["image"]))
+        elif isinstance(block["video"], list | tuple):
+            self.videos.append(as_video(block["video"], block.get("fps", USUAL_FPS)))
+        else:
+            self.videos.append(load_video(block["video"]))
+        return {"type": block["type"]}
+
+    def put_back(self, text: str) -> str:
+        return re.sub(f"{self._marker}:(\\d+);", lambda match: self.texts[int(match[1])], text)
+
+
+def _check_block(block: dict) -> None:
+    kind = block.get("type")
+    if kind not in ("text", "image", "video") or kind not in block:
+        raise SessionError(f"A message has a part of type {kind!r}; it must be a text, an image or a video.")
+    if kind == "text" and not isinstance(block["text"], str):
+        raise SessionError(f"A text in a message is a {type(block['text']).__name__}; it must be a string.")
+
+
+def _tokenize(processor, skeleton: list[dict], parts: _Parts) -> list[int]:
+    """Render the template around stand-ins, cut it at its control tokens, and tokenize what is between as mere text.
+
+    A tokenizer treats what stands between two control tokens by itself, so the cutting changes no token.
+    """
+    tokenizer = processor.tokenizer
+    control = {token.content: id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+    rendered = processor.apply_chat_template(skeleton, tokenize=False, add_generation_prompt=True)
+    ids = []
+    for piece in re.split("(" + "|".join(map(re.escape, control)) + ")", rendered):
+        if piece in control:
+            ids.append(control[piece])
+        else:
+            text = parts.put_back(piece)
+            ids += tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return ids
+
+
+def _expand(ids: list[int], placeholder: int, grids: torch.Tensor, merge_size: int) -> list[int]:
+    """Repeat the n-th `placeholder` once for each visual token of the n-th row (time, height, width) of `grids`."""
+    counts = iter((grids.prod(dim=-1) // merge_size**2).tolist())
+    return [id_ for id_ in ids for _ in range(next(counts) if id_ == placeholder else 1)]
+
+
+def _see_videos(video_processor, videos: list[Video]) -> dict[str, torch.Tensor]:
+    """Pixels and grids of frames that are already sampled; their times go along for models that look at the clock."""
+    metadata = [{"fps": v.fps, "total_num_frames": len(v.frames), "duration": len(v.frames) / v.fps} for v in videos]
+    frames = [video.frames for video in videos]
+    return video_processor(videos=frames, video_metadata=metadata, **_FRAMES)

@@ -1,0 +1,115 @@
+"""The chat page without Jupyter.
+
+    .venv/bin/python tasks/demo.py --model Qwen/Qwen2-VL-2B-Instruct --device GPU --port 7861
+
+Lives here: from words typed in a terminal to a page that is served, and errors in one line.
+Does not: the page (gradio_helper.py), the export (cmd_helper.py), what a model costs or whether a folder is whole
+(notebook_utils.py).
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SET_UP = "the packages are not installed in this Python: run `make demo`, or `python3 tasks/bootstrap.py` first"
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+VISUAL_TOKEN = 28 * 28  # pixels
+BUDGET = {"min_pixels": 256 * VISUAL_TOKEN, "max_pixels": 1280 * VISUAL_TOKEN}  # of one picture, as in the notebook
+
+
+def main(argv=None) -> int:
+    """Command line; serves until Ctrl-C and returns the exit status."""
+    args = parse(argv)
+    sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+    try:
+        from cmd_helper import ExportError
+        from notebook_utils import DeviceError, ModelFolderError, VersionError
+    except ModuleNotFoundError as error:
+        return fail(f"{error}; {SET_UP}")
+    try:
+        serve(args)
+    except (DeviceError, ExportError, ModelFolderError, VersionError) as error:
+        return fail(str(error))
+    except OSError as error:  # no such name on the hub, no network, no free port
+        return fail(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        return fail("interrupted")
+    return 0
+
+
+def parse(argv) -> argparse.Namespace:
+    """The four options."""
+    parser = argparse.ArgumentParser(description="Chat with a Qwen2-VL model about pictures, in a page in the browser.")
+    parser.add_argument(
+        "--model",
+        help="a name on the Hugging Face hub, or a folder with a model, exported or not (default: the practice model)",
+    )
+    parser.add_argument("--device", default="AUTO", help="CPU, GPU, AUTO, ... (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to serve at; 0.0.0.0 lets other machines in, without a password (default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, help="port to serve at (default: the first free one from 7860)")
+    return parser.parse_args(argv)
+
+
+def fail(message: str) -> int:
+    """Say on stderr why there is no page; returns the exit status of a failure."""
+    print(f"demo: {message}", file=sys.stderr)
+    return 1
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Load the model that `args` name, exporting it first if need be, and serve the page until it is stopped."""
+    from notebook_utils import check_versions, require_device
+
+    check_versions()
+    device = require_device(args.device)  # before an export that may take an hour
+    model, processor = load(*find(args.model), device)
+
+    from gradio_helper import make_demo
+
+    make_demo(model, processor).launch(server_name=args.host, server_port=args.port)
+
+
+def find(typed: str | None) -> tuple[str, str]:
+    """(what to export, what to load) for what was typed: None for the practice model, a hub name, a folder.
+
+    The two are equal for a model that is OpenVINO's already. Raises ModelFolderError for anything else.
+    """
+    from notebook_utils import model_choices
+
+    choices = model_choices()
+    known = {None: choices[0], **{choice.source: choice for choice in choices}}
+    if typed not in known and HUB_NAME.fullmatch(typed) and not Path(typed).is_dir():
+        # On the hub, "-ov" marks models that are OpenVINO's already.
+        return typed, typed if typed.endswith("-ov") else str(ROOT / "models" / typed.rpartition("/")[2] / "INT4")
+    choice = known[typed] if typed in known else model_choices(own_folder=typed)[-1]
+    return choice.source, choice.load_from
+
+
+def load(source: str, load_from: str, device: str):
+    """The model at `load_from`, exported from `source` if it is not there yet, and its processor."""
+    from cmd_helper import optimum_cli
+    from notebook_utils import require_model_dir, turn_off_library_telemetry
+
+    if source != load_from and not Path(load_from).exists():
+        optimum_cli(source, load_from, additional_args={"weight-format": "int4"})
+    if Path(load_from).is_dir():
+        require_model_dir(load_from)
+    print(f"Loading {load_from} on {device}", flush=True)
+    turn_off_library_telemetry()
+    from optimum.intel.openvino import OVModelForVisualCausalLM
+    from transformers import AutoProcessor
+
+    model = OVModelForVisualCausalLM.from_pretrained(load_from, device=device)
+    # The practice model knows pictures of up to 400 visual tokens, and its own settings say so.
+    budget = {} if getattr(model.config, "practice_model", False) else BUDGET
+    return model, AutoProcessor.from_pretrained(load_from, **budget)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Execute qwen2-vl.ipynb in place, for its outputs to be committed: after a change of its cells, the model, or a helper.
+
+    .venv/bin/python tasks/refresh_notebook.py
+
+Lives here: what a committed notebook must not contain (warnings, paths of this machine, whatever changes from run to
+run). Does not: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb).
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from run_notebook import NOTEBOOK, ROOT, execute, fail, join_streams
+
+WIDGET = "application/vnd.jupyter.widget-view+json"  # shown as "not found" without the kernel; its text stays
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+MAX_BYTES = 300_000
+
+
+def main(path: Path = NOTEBOOK) -> int:
+    """Execute the notebook at `path` and write it back, unless its outputs are unfit; returns the exit status."""
+    notebook = nbformat.read(path, as_version=4)
+    delete_practice_exports()
+    execute(notebook, path.parent)
+    tidy(notebook)
+    if problems := unfit(notebook):
+        return fail("the notebook was not written:\n" + "\n".join(problems))
+    nbformat.write(notebook, path)
+    print(f"Written: {path.name}, {path.stat().st_size:,} bytes")
+    return 0
+
+
+def delete_practice_exports() -> None:
+    """So that the export runs, and its tables are among the outputs."""
+    sys.path.insert(0, str(ROOT))
+    from notebook_utils import delete_model, list_models_on_disk
+
+    for model in list_models_on_disk():
+        if model.name.startswith("practice-model"):
+            delete_model(model.name)
+
+
+def tidy(notebook) -> None:
+    """Take out, in place, what is of no use without the kernel, or differs from run to run."""
+    join_streams(notebook)
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.metadata.pop("execution", None)
+        cell.outputs = [output for output in cell.outputs if not shows_the_page(output)]
+        for output in cell.outputs:
+            output.get("data", {}).pop(WIDGET, None)
+
+
+def shows_the_page(output) -> bool:
+    """Whether this is the chat page inside the notebook, which is gone when the kernel is."""
+    return "<iframe" in output.get("data", {}).get("text/html", "")
+
+
+def unfit(notebook) -> list[str]:
+    """What stands in the outputs that should not be committed, a line each."""
+    found = []
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        number = cell.execution_count
+        found += [f"cell {number} warns: {o.text.strip()[:200]}" for o in cell.outputs if o.get("name") == "stderr"]
+        text = nbformat.writes(nbformat.v4.new_notebook(cells=[cell]))
+        found += [f"cell {number} shows the path {p}" for p in {str(ROOT), str(Path.home())} - {"/"} if p + "/" in text]
+    size = len(nbformat.writes(notebook).encode())
+    return [*found, f"it has {size:,} bytes, more than {MAX_BYTES:,}"] if size > MAX_BYTES else found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""README.md against the repository: what it names exists, and what it says a command prints is what it prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from notebook_utils import costs_table, model_choices
+from tasks import run_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```\w*\n(.*?)```", README, flags=re.S)
+SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.S))
+WORDS = [word.replace("\\", "/") for code in BLOCKS + SPANS for word in code.split()]
+FILE_TYPES = (".py", ".ipynb", ".txt", ".md", ".toml", ".html", ".jpg")
+
+
+def paths():
+    """Words in code that name a file or folder of this repository."""
+    plain = {word for word in WORDS if re.fullmatch(r"\.?[\w.-]+(/[\w.-]*)*", word)}
+    return sorted(word for word in plain if word.endswith(FILE_TYPES) or "/" in word or word in ("Makefile", ".venv"))
+
+
+def test_every_path_exists_or_is_made_by_a_command():
+    made = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    assert len(paths()) > 20
+    missing = [path for path in paths() if not (ROOT / path).exists() and Path(path).parts[0] not in made]
+    assert not missing
+
+
+def test_every_link_and_picture_inside_the_repository_exists():
+    links = re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'src="([^"]+)"', README)
+    inside = [link for link in links if not link.startswith("https://")]
+    assert "docs/page.png" in inside
+    assert not [link for link in inside if not (ROOT / link).exists()]
+
+
+def test_every_top_level_file_is_explained():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout, so nothing says which files belong to it")
+    tops = {Path(line).parts[0] for line in listed.stdout.splitlines()} - {"README.md", ".gitignore"}
+    assert not [top for top in tops if top not in README]
+
+
+def test_every_make_target_and_variable_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"\bmake ([a-z-]+)", "\n".join(BLOCKS + SPANS))
+    assert {"run", "test", "lab", "demo", "lint", "clean", "help"} <= set(targets)
+    assert not [target for target in targets if not re.search(rf"^{target}:", makefile, flags=re.M)]
+    others = [path for path in ROOT.glob("t*/*.py") if path != Path(__file__)]
+    code = makefile + "".join(path.read_text(encoding="utf-8") for path in others)
+    variables = {match[1] for word in WORDS if (match := re.match(r"([A-Z][A-Z0-9_]{3,})(=|$)", word))} - {"AUTO"}
+    assert {"MODEL", "DEVICE", "HOST", "PORT", "PYTHON"} <= variables
+    assert not [name for name in variables if name not in code]
+
+
+def test_every_option_is_one_that_its_program_knows():
+    programs = (["tasks/bootstrap.py"], ["tasks/demo.py"], ["-m", "pytest"])
+    helps = [[sys.executable, *program, "--help"] for program in programs]
+    known = "".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout for command in helps)
+    options = {word for word in WORDS if word.startswith("--")}
+    assert {"--tests", "--model", "--nbval-lax"} <= options
+    assert not [option for option in options if not re.search(rf"{option}\b", known)]
+
+
+def test_every_helper_is_in_the_file_it_is_said_to_be_in():
+    rows = re.findall(r"^\| `([\w.]+\.py)`[^|]*\| `(\w+)`", README, flags=re.M)
+    assert len(rows) >= 3
+    for file, name in rows:
+        assert re.search(rf"^(def|class) {name}\b", (ROOT / file).read_text(encoding="utf-8"), flags=re.M), (file, name)
+
+
+def test_commands_without_make_are_those_that_make_runs():
+    recipe = re.search(r"^test:.*\n\t(.*)", (ROOT / "Makefile").read_text(), flags=re.M)[1]
+    arguments = recipe.removeprefix("$(VENV_PYTHON) ")
+    assert f".venv/bin/python {arguments}\n" in README
+    assert f".venv\\Scripts\\python {arguments}\n" in README
+
+
+def test_output_of_make_run_is_the_committed_notebooks_answer_and_the_lines_that_follow_it():
+    answer = run_notebook.first_answer(nbformat.read(run_notebook.NOTEBOOK, as_version=4))
+    assert answer
+    assert f"{answer}\n\n{run_notebook.where(run_notebook.BUILD)}\n{run_notebook.next_steps()}\n" in README
+
+
+def test_costs_of_the_models_are_those_that_the_notebook_shows():
+    assert costs_table(model_choices()) in README
+
+
+def test_nothing_is_left_to_fill_in():
+    assert "TODO" not in README

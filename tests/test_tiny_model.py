@@ -1,0 +1,213 @@
+"""The embedded model's parts: scenes, questions, packing, the training forward, and the weights as shipped."""
+
+import argparse
+import json
+import random
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tiny_model import batches, evaluate, forward, questions, scenes, words
+from tiny_model.muon import orthogonalised
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_dir):
+    """(Transformers model in float32, processor) from the shipped weights."""
+    return evaluate.load(tiny_dir)
+
+
+@pytest.fixture(scope="module")
+def packer(loaded):
+    return batches.Packer(loaded[1])
+
+
+def some_scenes(count=60, seed=3):
+    rng = random.Random(seed)
+    return [scenes.sample_scene(rng) for _ in range(count)]
+
+
+def test_shapes_lie_inside_the_picture_apart_and_clear_of_zone_borders():
+    for scene in some_scenes():
+        width, height = scene.image.size
+        for shape in scene.shapes:
+            x1, y1, x2, y2 = scenes.box(shape, scene.image.size)
+            assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
+            assert all(abs(v - border) > scenes.ZONE_MARGIN for v in (shape.x, shape.y) for border in (1 / 3, 2 / 3))
+        for a, b in combinations(scene.shapes, 2):
+            assert evaluate.overlap(scenes.box(a, scene.image.size), scenes.box(b, scene.image.size)) < 0.2
+
+
+@pytest.mark.parametrize("kind", scenes.SHAPES)
+def test_a_drawn_shape_fills_its_box_and_nothing_outside_it(kind):
+    shape = scenes.Shape(kind, "red", 0.4, 0.6, 0.2)
+    pixels = np.asarray(scenes.draw([shape], "white", (300, 200))).astype(int)
+    rows, columns = np.nonzero(pixels[..., 1] < 150)  # red has little green in it, white much
+    drawn = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert drawn == pytest.approx(scenes.box(shape, (300, 200)), abs=1.5)
+
+
+def test_the_same_seed_draws_the_same_scene():
+    first, second = some_scenes(5), some_scenes(5)
+    assert all(np.array_equal(a.image, b.image) and a.shapes == b.shapes for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("direction", scenes.DIRECTIONS)
+def test_a_video_moves_its_shape_the_way_it_says(direction):
+    frames = scenes.draw_video(scenes.Shape("circle", "red", 0.5, 0.5, 0.1), direction, size=(140, 140), frames=4)
+    middles = [np.argwhere(np.asarray(f)[..., 1] < 150).mean(axis=0) for f in (frames[0], frames[-1])]
+    moved = (middles[1] - middles[0])[::-1] / 140
+    assert moved == pytest.approx(0.4 * np.array(scenes.DIRECTIONS[direction]), abs=0.02)
+
+
+def test_a_description_names_every_shape_its_place_and_the_background():
+    for scene in some_scenes():
+        text = questions.description(scene)
+        assert all(f"{s.name} {questions.place(s)}" in text for s in scene.shapes)
+        assert text.endswith(f"on a {scene.background} background.")
+
+
+@pytest.mark.parametrize("kind", questions.KINDS)
+def test_each_kind_is_asked_in_several_ways_and_as_people_type(kind):
+    rng = random.Random(5)
+    found = [d.turns[-1][0] for d in (questions.about_scene(rng, scene, kind) for scene in some_scenes(120)) if d]
+    assert any(q[0].islower() for q in found) and any(q[0].isupper() for q in found)
+    assert any(q[-1].isalpha() for q in found) and any(not q[-1].isalpha() for q in found)
+    assert len({q.lower().split()[0] for q in found}) > 3
+
+
+def test_boxes_are_written_in_thousandths_and_close_to_the_truth():
+    rng = random.Random(6)
+    for scene in some_scenes(40):
+        dialogue = questions.about_scene(rng, scene, "locate")
+        true = tuple(1000 * v / s for v, s in zip(scenes.box(dialogue.target, scene.image.size), scene.image.size * 2, strict=True))
+        assert evaluate.is_right(evaluate.Case([], "", true), dialogue.turns[0][1])
+
+
+def test_a_follow_up_cannot_be_answered_from_the_text_alone():
+    rng = random.Random(7)
+    for scene in some_scenes(150):
+        dialogue = questions.about_scene(rng, scene, "follow_up")
+        if dialogue and "box_start" not in dialogue.turns[1][1]:
+            answer = dialogue.turns[1][1].removeprefix("It is ").removeprefix("a ").rstrip(".")
+            assert answer not in " ".join(dialogue.turns[0])
+
+
+def test_evaluation_asks_off_topic_questions_with_words_that_training_never_sees():
+    rng = random.Random(8)
+    held_out = set(words.NOUNS[::5])
+    seen_in_training = {w for _ in range(3000) for w in questions.off_topic(rng).turns[0][0].lower().rstrip("?.!s").split()}
+    assert not {noun for noun in held_out if noun in seen_in_training}
+
+
+def test_counts_match_what_is_drawn():
+    rng = random.Random(9)
+    for scene in some_scenes(80):
+        (question, answer), = questions.about_scene(rng, scene, "count").turns
+        asked = question.lower()
+        kinds = [k for k in scenes.SHAPES if k in asked]
+        colours = [c for c in scenes.COLOURS if c in asked.split()]
+        number = sum((not kinds or s.kind in kinds) and (not colours or s.colour in colours) for s in scene.shapes)
+        assert f" {questions.NUMBERS[number]} " in answer
+
+
+@pytest.mark.parametrize("make", ["image", "pair", "video"])
+def test_the_training_forward_equals_transformers(loaded, packer, make):
+    model, _ = loaded
+    rng, grid = random.Random(1), (1, 4, 5)
+    batch = {
+        "image": lambda: batches.image_batch(rng, packer, 2, grid, count=1),
+        "pair": lambda: batches.pair_batch(rng, packer, 2, grid, count=1),
+        "video": lambda: batches.video_batch(rng, packer, 2, (3, 4, 5), count=1),
+    }[make]()
+    t, h, w = batch.grid
+    features = forward.see(model.model.visual, batch.pixel_values, 2 * batch.media * t, (h, w))
+    ours = model.lm_head(forward.read(model, batch, features)[-1])
+    grids, kept = torch.tensor([[t, 2 * h, 2 * w]] * batch.media), batch.branch[0] >= 0
+    patches = batch.pixel_values[: batch.media * t * h * w * 4]
+    media = (
+        {"pixel_values_videos": patches, "video_grid_thw": grids} if batch.video else {"pixel_values": patches, "image_grid_thw": grids}
+    )
+    theirs = model(input_ids=batch.input_ids[:1, kept], **media).logits
+    assert torch.allclose(ours[:1, kept], theirs, atol=2e-3, rtol=1e-3)
+
+
+def test_a_branch_reads_the_prefix_and_itself_but_no_other_branch(loaded, packer):
+    model, _ = loaded
+    batch = batches.image_batch(random.Random(2), packer, 1, (1, 4, 4), count=3)
+    features = forward.see(model.model.visual, batch.pixel_values, 1, (4, 4))
+    changed = replace(batch, input_ids=batch.input_ids.clone())
+    changed.input_ids[batch.branch == 1] = 7
+    before, after = (forward.read(model, b, features)[-1] for b in (batch, changed))
+    others = (batch.branch == 0) | (batch.branch > 1)
+    assert torch.allclose(before[others], after[others], atol=1e-5)
+    assert not torch.allclose(before[batch.branch == 1], after[batch.branch == 1], atol=1e-2)
+
+
+def test_branches_start_where_the_prefix_ends(loaded, packer):
+    batch = batches.image_batch(random.Random(2), packer, 2, (1, 3, 5), count=4)
+    places = forward.positions(loaded[0], batch)
+    after_prefix = places[:, 0, batch.branch[0] == 0].max() + 1
+    for number in range(1, int(batch.branch[0].max()) + 1):
+        mine = places[:, 0, batch.branch[0] == number]
+        assert torch.equal(mine, torch.arange(mine.shape[1]).expand(3, -1) + after_prefix)
+
+
+def test_every_shape_has_one_middle_and_a_texture_has_none():
+    for scene in some_scenes(30):
+        covers = batches.coverage(scene, 8, 8)
+        assert covers[:, 2].sum() == len(scene.shapes)
+        assert {batches.SHAPE_CLASSES[int(c)] for c in covers[covers[:, 2] > 0, 1]} == {s.kind for s in scene.shapes}
+    assert set(batches.coverage(None, 8, 8)[:, 0].tolist()) == {batches.COLOUR_CLASSES.index("not a scene")}
+
+
+def test_muon_makes_its_updates_nearly_orthogonal():
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(3, 64, 128)))
+    assert values.max() < 1.3 and values.min() > 0.5
+
+
+def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loaded, monkeypatch):
+    from tiny_model import train
+
+    monkeypatch.setattr(train, "build_processor", lambda: loaded[1])  # the shipped one: building it takes half a minute
+    options = argparse.Namespace(stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, folder=tmp_path / "whole")
+    whole = train.Trainer(options)
+    whole.train()
+    options.folder = tmp_path / "parts"
+    first = train.Trainer(options)
+    first.train(until=2)
+    second = train.Trainer(options)
+    assert second.step == 2
+    second.train()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 4 and rows[-1]["loss"] > 0
+
+
+def test_overlap_of_boxes():
+    assert evaluate.overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
+    assert evaluate.overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert evaluate.overlap((0, 0, 10, 10), (20, 20, 30, 30)) == 0
+
+
+def test_the_shipped_tokenizer_keeps_special_tokens_and_coordinates_whole(loaded):
+    tokenizer = loaded[1].tokenizer
+    text = "<|box_start|>(320,480),(1000,960)<|box_end|>"
+    assert tokenizer.tokenize(text) == ["<|box_start|>", "(", "320", ",", "480", "),(", "1000", ",", "960", ")", "<|box_end|>"]
+    assert tokenizer.decode(tokenizer("naïve 猫 🙂")["input_ids"]) == "naïve 猫 🙂"
+
+
+@pytest.mark.parametrize("size", [(28, 28), (3000, 2000), (1000, 140)])
+def test_the_default_budget_holds_for_pictures_of_any_size(loaded, size):
+    grid = loaded[1].image_processor([Image.new("RGB", size)], return_tensors="pt")["image_grid_thw"][0]
+    assert 16 <= int(grid.prod()) // 4 <= 400
+
+
+def test_the_weights_fit_in_the_repository(tiny_dir):
+    assert sum(p.stat().st_size for p in tiny_dir.iterdir()) <= 12_000_000

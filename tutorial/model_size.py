@@ -1,0 +1,52 @@
+"""How many parameters a Qwen2-VL has, and how many bytes an export of it takes, computed from its config alone."""
+
+from dataclasses import dataclass
+
+# Bytes per number. INT4 keeps a 16-bit scale and a 4-bit zero point for every group of 128 weights.
+BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int4": (4 + (16 + 4) / 128) / 8}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many numbers a model has, by how an export stores them."""
+    language: int  # the linear layers of the language model: what INT4 compresses to 4 bits
+    embeddings: int
+    head: int  # the output layer, which an export stores even where the original shares it with the embeddings
+    vision: int  # the linear layers of the vision tower
+    rest: int  # biases and norms
+    tied: bool
+
+    @property
+    def total(self) -> int:
+        """As the original counts them."""
+        return self.language + self.embeddings + self.vision + self.rest + (0 if self.tied else self.head)
+
+
+def count_parameters(config: dict) -> Parameters:
+    """Counts from a config as `config.json` has it, in the hub's flat layout or Transformers 5's nested one."""
+    text = {**config, **config.get("text_config", {})}
+    hidden, layers, vocabulary = text["hidden_size"], text["num_hidden_layers"], text["vocab_size"]
+    keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
+    per_layer = 2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * text["intermediate_size"]
+    vision_linear, vision_rest = count_vision(config["vision_config"])
+    return Parameters(
+        language=layers * per_layer, embeddings=vocabulary * hidden, head=vocabulary * hidden, vision=vision_linear,
+        rest=layers * (3 * hidden + 2 * keys) + hidden + vision_rest, tied=text["tie_word_embeddings"])
+
+
+def count_vision(vision: dict) -> tuple[int, int]:
+    """(weights of linear layers, biases and norms) of the vision tower with its patch embedding and its merger."""
+    width, depth, out = vision["embed_dim"], vision["depth"], vision["hidden_size"]
+    inner, merged = int(width * vision["mlp_ratio"]), width * vision["spatial_merge_size"] ** 2
+    patch = vision.get("in_channels", 3) * vision["temporal_patch_size"] * vision["patch_size"] ** 2 * width
+    linear = depth * (4 * width * width + 2 * width * inner) + patch + merged * merged + merged * out
+    return linear, depth * (9 * width + inner) + 2 * width + merged + out
+
+
+def export_bytes(parameters: Parameters, weight_format: str = "int4") -> int:
+    """Bytes on disk of an export with the exporter's defaults; graphs and tokenizer (some MB) are not counted."""
+    language = BYTES[weight_format]
+    others = max(language, BYTES["int8"])  # INT4 leaves 8 bits to vision, embeddings and the output layer
+    rest = max(language, BYTES["fp16"])  # biases and norms are never compressed
+    return round(parameters.language * language + parameters.rest * rest
+                 + (parameters.embeddings + parameters.head + parameters.vision) * others)
