@@ -123,7 +123,7 @@ def _add_endpoint(session, history, box) -> None:
     gr.Button(visible=False).click(chat, [box, history], [history, answer], api_name="chat", **ONE_AT_A_TIME)
 
 
-def _turn(session: ChatSession, message: dict, before: list[dict]) -> Iterator[tuple[list[dict], dict | None]]:
+def _turn(session: ChatSession, message: dict | None, before: list[dict]) -> Iterator[tuple[list[dict], dict | None]]:
     """Yield the conversation while the answer to `message` grows, and what the input box then holds.
 
     Where it fails, the last thing yielded is the conversation as it was `before`, and `message` is back in the box.
@@ -148,8 +148,10 @@ def _plain(error: Exception) -> gr.Error:
     return gr.Error(problem, duration=NOTICE_S, print_exception=False)
 
 
-def _blocks(message: dict) -> list[dict]:
+def _blocks(message: dict | None) -> list[dict]:
     """What the input box holds as blocks of a message: pictures and videos first, as the model was trained."""
+    if message is None:
+        return []
     if len(message["files"]) > MAX_FILES:
         raise SessionError(f"A message can have {MAX_FILES} files; this one has {len(message['files'])}.")
     blocks = []

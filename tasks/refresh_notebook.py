@@ -1,17 +1,21 @@
-"""Execute qwen2-vl.ipynb in place, for its outputs to be committed: after a change of its cells, the model, or a helper.
+"""Execute qwen2-vl.ipynb in place, for its outputs to be committed: after a change of its cells, the model, a helper.
 
-    .venv/bin/python tasks/refresh_notebook.py
+    .venv/bin/python -m tasks.refresh_notebook
 
 Lives here: what a committed notebook must not contain (warnings, paths of this machine, whatever changes from run to
 run). Does not: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb).
 """
 
+import re
 import sys
 from pathlib import Path
 
 import nbformat
-from run_notebook import NOTEBOOK, ROOT, execute, fail, join_streams
 
+from notebook_utils import delete_model, list_models_on_disk
+from tasks.run_notebook import NOTEBOOK, ROOT, execute, fail, join_streams
+
+LOADING = re.compile(r"Loading weights: .*%\|")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shown as "not found" without the kernel; its text stays
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -35,9 +39,6 @@ def main(path: Path = NOTEBOOK) -> int:
 
 def delete_practice_exports() -> None:
     """So that the export runs, and its tables are among the outputs."""
-    sys.path.insert(0, str(ROOT))
-    from notebook_utils import delete_model, list_models_on_disk
-
     for model in list_models_on_disk():
         if model.name.startswith("practice-model"):
             delete_model(model.name)
@@ -49,14 +50,16 @@ def tidy(notebook) -> None:
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.metadata.pop("execution", None)
-        cell.outputs = [output for output in cell.outputs if not shows_the_page(output)]
-        for output in cell.outputs:
-            output.get("data", {}).pop(WIDGET, None)
+        cell.outputs = [output for output in cell.outputs if not is_passing(output.get("data", {}))]
+        for data in (output.get("data", {}) for output in cell.outputs):
+            data.pop(WIDGET, None)
+            if "image/png" in data:
+                data.pop("image/jpeg", None)  # the same picture twice
 
 
-def shows_the_page(output) -> bool:
-    """Whether this is the chat page inside the notebook, which is gone when the kernel is."""
-    return "<iframe" in output.get("data", {}).get("text/html", "")
+def is_passing(data: dict) -> bool:
+    """Whether an output is gone with the kernel (the chat page) or was of interest only meanwhile (a loading bar)."""
+    return "<iframe" in data.get("text/html", "") or bool(LOADING.match(data.get("text/plain", "")))
 
 
 def unfit(notebook) -> list[str]:

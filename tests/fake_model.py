@@ -95,7 +95,7 @@ def saying(text: str, processor, **options) -> FakeModel:
 def echoing(processor, **options) -> FakeModel:
     """A model that answers with the text of the last user message, so that a mix-up of conversations shows."""
     def say(inputs: dict) -> list[int]:
-        return processor.tokenizer(last_question(inputs, processor))["input_ids"]
+        return processor.tokenizer(last_question(inputs, processor), split_special_tokens=True)["input_ids"]
     return FakeModel(say, **options)
 
 

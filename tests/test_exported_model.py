@@ -1,4 +1,6 @@
-"""The exported embedded model against the original: the same tokens, the same tokenizer, the budget that was asked for."""
+"""The exported embedded model against the original: the same tokens, the same tokenizer, the budget that was asked
+for.
+"""
 
 import json
 import random
@@ -25,7 +27,11 @@ def greedy(model, processor, case) -> list[int]:
     """Token ids of a greedy answer of at most 32 tokens."""
     blocks = case.messages[0]["content"]
     images = [b["image"] for b in blocks if b["type"] == "image"] or None
-    videos = [torch.from_numpy(np.stack([np.asarray(f) for f in b["video"]])).permute(0, 3, 1, 2) for b in blocks if b["type"] == "video"]
+    videos = [
+        torch.from_numpy(np.stack([np.asarray(f) for f in b["video"]])).permute(0, 3, 1, 2)
+        for b in blocks
+        if b["type"] == "video"
+    ]
     text = processor.apply_chat_template(case.messages, tokenize=False, add_generation_prompt=True)
     inputs = processor(text=[text], images=images, videos=videos or None, return_tensors="pt")
     with torch.no_grad():
@@ -40,7 +46,9 @@ def test_unquantized_openvino_gives_transformers_tokens(original, ov_model_fp32,
         assert greedy(ov_model_fp32, processor, case) == greedy(original, processor, case)
 
 
-@pytest.mark.parametrize("text", ["What colour is the circle?", "<|box_start|>(320,480),(1000,960)<|box_end|>", "naïve  猫 🙂\nnew line", ""])
+@pytest.mark.parametrize(
+    "text", ["What colour is the circle?", "<|box_start|>(320,480),(1000,960)<|box_end|>", "naïve  猫 🙂\nnew line", ""]
+)
 def test_the_exported_tokenizer_agrees_and_round_trips(int4_dir, processor, text):
     core = ov.Core()
     encode = core.compile_model(int4_dir / "openvino_tokenizer.xml", "CPU")

@@ -1,10 +1,11 @@
 """The tutorial that this one rebuilds: its cells run against our helpers, and nothing of it is lost unnoticed.
 
 The cells are kept unchanged in tests/data/seed_cells.py. They run in a folder in which the name on the hub that they
-choose is a folder with the practice model, and demo.jpeg is a drawn scene; `%pip` is skipped and the page made not to block.
-tests/data/seed_table.md says where the notebook has each heading, link, call and claim.
+choose is a folder with the practice model, and demo.jpeg is a drawn scene; `%pip` is skipped, and the page made not to
+block. tests/data/seed_table.md says where the notebook has each heading, link, call and claim.
 """
 
+import functools
 import re
 import shutil
 from pathlib import Path
@@ -30,8 +31,8 @@ def seed_cells() -> list[str]:
 @pytest.fixture
 def seed_folder(tmp_path, tiny_dir, monkeypatch) -> Path:
     """The current folder of the seed's cells, with everything they would download in place."""
-    # conftest.py says that the tests are offline, and then this library takes a folder for a name on the hub, because the
-    # seed's device stands where `export` should. A reader is online; here the socket guard refuses the network instead.
+    # conftest.py says that the tests are offline. This library then takes a folder for a name on the hub, because the
+    # seed's device stands where `export` should. A reader is online; here the socket guard refuses the network.
     monkeypatch.setattr("optimum.intel.openvino.modeling_base.is_offline_mode", lambda: False)
     monkeypatch.chdir(tmp_path)
     for name in HELPERS:
@@ -104,6 +105,7 @@ def table_rows() -> list[list[str]]:
     return rows[2:]
 
 
+@functools.cache
 def sections() -> dict[str, str]:
     """The text of our notebook's cells, code included, under the heading they stand below."""
     found, heading = {}, ""

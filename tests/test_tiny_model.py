@@ -84,7 +84,10 @@ def test_boxes_are_written_in_thousandths_and_close_to_the_truth():
     rng = random.Random(6)
     for scene in some_scenes(40):
         dialogue = questions.about_scene(rng, scene, "locate")
-        true = tuple(1000 * v / s for v, s in zip(scenes.box(dialogue.target, scene.image.size), scene.image.size * 2, strict=True))
+        true = tuple(
+            1000 * v / s
+            for v, s in zip(scenes.box(dialogue.target, scene.image.size), scene.image.size * 2, strict=True)
+        )
         assert evaluate.is_right(evaluate.Case([], "", true), dialogue.turns[0][1])
 
 
@@ -100,14 +103,16 @@ def test_a_follow_up_cannot_be_answered_from_the_text_alone():
 def test_evaluation_asks_off_topic_questions_with_words_that_training_never_sees():
     rng = random.Random(8)
     held_out = set(words.NOUNS[::5])
-    seen_in_training = {w for _ in range(3000) for w in questions.off_topic(rng).turns[0][0].lower().rstrip("?.!s").split()}
+    seen_in_training = {
+        w for _ in range(3000) for w in questions.off_topic(rng).turns[0][0].lower().rstrip("?.!s").split()
+    }
     assert not {noun for noun in held_out if noun in seen_in_training}
 
 
 def test_counts_match_what_is_drawn():
     rng = random.Random(9)
     for scene in some_scenes(80):
-        (question, answer), = questions.about_scene(rng, scene, "count").turns
+        ((question, answer),) = questions.about_scene(rng, scene, "count").turns
         asked = question.lower()
         kinds = [k for k in scenes.SHAPES if k in asked]
         colours = [c for c in scenes.COLOURS if c in asked.split()]
@@ -130,7 +135,9 @@ def test_the_training_forward_equals_transformers(loaded, packer, make):
     grids, kept = torch.tensor([[t, 2 * h, 2 * w]] * batch.media), batch.branch[0] >= 0
     patches = batch.pixel_values[: batch.media * t * h * w * 4]
     media = (
-        {"pixel_values_videos": patches, "video_grid_thw": grids} if batch.video else {"pixel_values": patches, "image_grid_thw": grids}
+        {"pixel_values_videos": patches, "video_grid_thw": grids}
+        if batch.video
+        else {"pixel_values": patches, "image_grid_thw": grids}
     )
     theirs = model(input_ids=batch.input_ids[:1, kept], **media).logits
     assert torch.allclose(ours[:1, kept], theirs, atol=2e-3, rtol=1e-3)
@@ -175,7 +182,9 @@ def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loade
     from tiny_model import train
 
     monkeypatch.setattr(train, "build_processor", lambda: loaded[1])  # the shipped one: building it takes half a minute
-    options = argparse.Namespace(stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, folder=tmp_path / "whole")
+    options = argparse.Namespace(
+        stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, folder=tmp_path / "whole"
+    )
     whole = train.Trainer(options)
     whole.train()
     options.folder = tmp_path / "parts"
@@ -199,7 +208,19 @@ def test_overlap_of_boxes():
 def test_the_shipped_tokenizer_keeps_special_tokens_and_coordinates_whole(loaded):
     tokenizer = loaded[1].tokenizer
     text = "<|box_start|>(320,480),(1000,960)<|box_end|>"
-    assert tokenizer.tokenize(text) == ["<|box_start|>", "(", "320", ",", "480", "),(", "1000", ",", "960", ")", "<|box_end|>"]
+    assert tokenizer.tokenize(text) == [
+        "<|box_start|>",
+        "(",
+        "320",
+        ",",
+        "480",
+        "),(",
+        "1000",
+        ",",
+        "960",
+        ")",
+        "<|box_end|>",
+    ]
     assert tokenizer.decode(tokenizer("naïve 猫 🙂")["input_ids"]) == "naïve 猫 🙂"
 
 

@@ -2,9 +2,10 @@
 
 Here: everything between a random generator and tensors. Not here: losses and steps (`train.py`).
 
-All samples of a batch share one grid, so that the vision tower runs on a dense tensor and the prompt's prefix is equal. Questions
-are packed as *branches*: each sees the shared prefix (system prompt and media) and itself, and its positions restart where the
-prefix ends. Packed as one conversation instead, the model learns to copy later answers from earlier ones.
+All samples of a batch share one grid, so that the vision tower runs on a dense tensor and the prompt's prefix is
+equal. Questions are packed as *branches*: each sees the shared prefix (system prompt and media) and itself, and its
+positions restart where the prefix ends. Packed as one conversation instead, the model learns to copy later answers
+from earlier ones.
 """
 
 import random
@@ -16,6 +17,7 @@ import torch
 from tiny_model import questions, scenes, textures
 
 IGNORE = -100
+NO_BOX = [float("nan")] * 4
 COLOUR_CLASSES = [*scenes.COLOURS, *(f"on {b}" for b in scenes.BACKGROUNDS), "not a scene"]
 SHAPE_CLASSES = ["none", *scenes.SHAPES]
 ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
@@ -26,9 +28,9 @@ NEXT = "<|im_end|>\n<|im_start|>user\n"
 class Batch:
     """B samples with M media each, all of one grid (t, h, w) of merged tokens; N = t·h·w visual tokens a medium.
 
-    pixel_values (B·M·4N, 1176); input_ids, labels, branch (B, L), branch 0 is the prefix and -1 padding; target (B, L, 4), the box
-    an answer token speaks of in fractions of the picture, NaN elsewhere; covers (B·M, N, 7), see `coverage`, empty for videos;
-    kinds: for every row the kind of its branches 1, 2, …
+    pixel_values (B·M·4N, 1176); input_ids, labels, branch (B, L), branch 0 is the prefix and -1 padding; target (B,
+    L, 4), the box an answer token speaks of in fractions of the picture, NaN elsewhere; covers (B·M, N, 7), see
+    `coverage`, empty for videos; kinds: for every row the kind of its branches 1, 2, …
     """
 
     pixel_values: torch.Tensor
@@ -85,6 +87,11 @@ def _native(rng: random.Random, height: int, width: int) -> tuple[int, int]:
     return round(width * scale), round(height * scale)
 
 
+def _fractions(shape: scenes.Shape | None, size: tuple[int, int]) -> list[float]:
+    """Bounding box in fractions of a picture of `size`, NO_BOX for no shape."""
+    return [v / side for v, side in zip(scenes.box(shape, size), size * 2, strict=True)] if shape else NO_BOX
+
+
 class Packer:
     """Turns dialogues into packed token rows. Holds the processor and remembers what it tokenized."""
 
@@ -108,13 +115,14 @@ class Packer:
         """(ids, labels, branch numbers, boxes) of dialogues packed one after the other; only answers are labelled."""
         ids, labels, branch, boxes = [], [], [], []
         for number, dialogue in enumerate(dialogues, 1):
-            box = [v / side for v, side in zip(scenes.box(dialogue.target, size), size * 2, strict=True)] if dialogue.target else None
             for turn, (question, answer) in enumerate(dialogue.turns):
                 asked = self.encode((NEXT if turn else "") + question + ANSWER)
-                answered = self.encode(answer + "<|im_end|>")
+                parts = [(self.encode(t), s) for t, s in dialogue.parts or ((answer, dialogue.target),)]
+                parts.append((self.encode("<|im_end|>"), None))
+                answered = [token for tokens, _ in parts for token in tokens]
                 ids += asked + answered
                 labels += [IGNORE] * len(asked) + answered
-                boxes += [None] * (len(asked) - 1) + [box] * (len(answered) + 1)
+                boxes += [NO_BOX] * len(asked) + [_fractions(shape, size) for tokens, shape in parts for _ in tokens]
             branch += [number] * (len(ids) - len(branch))
         return ids, labels, branch, boxes
 
@@ -132,7 +140,7 @@ class Packer:
             span = slice(len(prefix), len(prefix) + len(ids))
             out["input_ids"][row, span], out["labels"][row, span] = torch.tensor(ids), torch.tensor(labels)
             out["branch"][row, span] = torch.tensor(branch)
-            out["target"][row, span] = torch.tensor([b or [float("nan")] * 4 for b in boxes])
+            out["target"][row, span] = torch.tensor(boxes)
         return out | {"kinds": [[d.kind for d in dialogues] for dialogues in rows_of_dialogues]}
 
 
@@ -163,12 +171,14 @@ def _patches(packer, pictures) -> torch.Tensor:
     return packer.processor.image_processor(pictures, do_resize=False, return_tensors="pt")["pixel_values"]
 
 
-def image_batch(rng, packer, size: int, grid, kinds=questions.KINDS, count: int = 8, most=scenes.MAX_SHAPES) -> Batch:
+def image_batch(rng, packer, size: int, grid, kinds=questions.KINDS, count: int = 5, most=scenes.MAX_SHAPES) -> Batch:
     """`size` pictures with up to `count` dialogues each."""
     drawn = _pictures(rng, grid, size, most=most)
     stand_in = scenes.sample_scene(rng, (84, 84))
     dialogues = [
-        _scene_dialogues(rng, scene, count, kinds) if scene else [questions.about_photo(rng, stand_in) for _ in range(3)]
+        _scene_dialogues(rng, scene, count, kinds)
+        if scene
+        else [questions.about_photo(rng, stand_in) for _ in range(3)]
         for _, scene in drawn
     ]
     text = packer.rows(packer.prefix(1, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))

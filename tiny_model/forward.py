@@ -1,14 +1,17 @@
 """Qwen2-VL's forward pass for packed training batches, on the model's own modules.
 
-Transformers' forward loops over pictures in Python and takes one conversation a row. A training batch has pictures of one size and
-several questions as branches behind a shared prefix; here the vision tower runs on it as one dense tensor, and the language model
-with a block mask and restarting positions. A test holds both equal to Transformers' own forward.
-Not here: generation, caching, pictures of different sizes.
+Transformers' forward loops over pictures in Python and takes one conversation a row. A training batch has pictures of
+one size and several questions as branches behind a shared prefix; here the vision tower runs on it as one dense
+tensor, and the language model with a block mask and restarting positions. A test holds both equal to Transformers'
+own forward. Not here: generation, caching, pictures of different sizes.
 """
 
 import torch
 from torch.nn import functional as F
-from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
+from transformers.models.qwen2_vl.modeling_qwen2_vl import (
+    apply_multimodal_rotary_pos_emb,
+    apply_rotary_pos_emb_vision,
+)
 
 
 def see(visual, pixel_values: torch.Tensor, slices: int, grid_hw: tuple[int, int]) -> torch.Tensor:
@@ -54,11 +57,15 @@ def branch_mask(branch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Additive mask (B, 1, L, L): causal, and only towards the prefix (branch 0) or one's own branch."""
     causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
     seen = causal & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
-    return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+    return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, torch.finfo(dtype).min)[
+        :, None
+    ]
 
 
 def read(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-    """Hidden states of the language model, one (B, L, hidden) per layer and the normed last; features go where media stand."""
+    """Hidden states of the language model, one (B, L, hidden) per layer and the normed last; features go where media
+    stand.
+    """
     language, config = model.model.language_model, model.config
     x = language.embed_tokens(batch.input_ids)
     if features is not None:
@@ -72,3 +79,17 @@ def read(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...
         x = x[0] if isinstance(x, tuple) else x
         states.append(x)
     return (*states, language.norm(x))
+
+
+def looks(model, batch, states, layer: int) -> torch.Tensor:
+    """Log-probabilities (B, L, L) with which the first head of `layer` (at least 1) looks from each token at each
+    other.
+    """
+    language = model.model.language_model
+    block = language.layers[layer]
+    attention, x = block.self_attn, block.input_layernorm(states[layer - 1])
+    q, k = (p(x)[:, None, :, : attention.head_dim] for p in (attention.q_proj, attention.k_proj))
+    cos, sin = language.rotary_emb(x, positions(model, batch).to(x.device))
+    q, k = apply_multimodal_rotary_pos_emb(q, k, cos, sin, attention.config.rope_parameters["mrope_section"])
+    scores = (q @ k.mT).float() * attention.scaling + branch_mask(batch.branch, torch.float32)
+    return scores[:, 0].log_softmax(dim=-1)

@@ -4,9 +4,11 @@ Here: what is built once before training. Not here: data (`scenes.py`, `question
 
 Three sizes are chosen for a reason:
 - widths are multiples of 128, the group size of the default INT4 compression;
-- `rope_theta` is 100 and the M-RoPE sections are 6, 10 and 16 of 32 frequencies: with Qwen2-VL's one million and small heads,
-  width gets frequencies so low that six cells turn the phase by 0.02 rad, and left looks like right (https://arxiv.org/abs/2409.12191, 2.1);
-- runs of digits are one token where they are frequent (coordinates in steps of 20), so a box is four decisions and not twelve.
+- `rope_theta` is 100 and the M-RoPE sections are 6, 10 and 16 of 32 frequencies: with Qwen2-VL's one million and
+small heads, width gets frequencies so low that six cells turn the phase by 0.02 rad, and left looks like right
+(https://arxiv.org/abs/2409.12191, 2.1);
+- runs of digits are one token where they are frequent (coordinates in steps of 20), so a box is four decisions and
+not twelve.
 """
 
 import random
@@ -27,22 +29,26 @@ from tiny_model.scenes import sample_scene, sample_video
 
 # In the order of Qwen2-VL's tokenizer_config.json.
 SPECIAL_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>",
-    "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
+    "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>",
+    "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 VOCABULARY = 1024
 SYSTEM = "You are a helpful assistant."
 PIXELS_PER_TOKEN = 28 * 28  # 2 × 2 merged patches of 14 × 14
 MIN_TOKENS, MAX_TOKENS = 16, 400
+INITIAL_DEVIATION = 0.06  # of the weights; the usual 0.02 leaves a model of this width blind
 
 # Qwen2-VL's template without its optional "Picture 1:" numbering.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+    "{% if loop.first and message['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
     "<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}"
     "{% else %}{% for content in message['content'] %}"
-    "{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}"
+    "<|vision_start|><|image_pad|><|vision_end|>"
     "{% elif content['type'] == 'video' or 'video' in content %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -73,7 +79,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     bpe.decoder = decoders.ByteLevel()
     coordinates = [str(v) for v in range(0, 1001, questions.BOX_STEP)] * 2000  # all of them, also the rare ones
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     bpe.train_from_iterator((text for source in (_corpus(), coordinates) for text in source), trainer)
     return PreTrainedTokenizerFast(
@@ -95,21 +104,35 @@ def build_processor() -> Qwen2VLProcessor:
 
 
 def build_model(tokenizer) -> Qwen2VLForConditionalGeneration:
-    """A Qwen2-VL of 3.6 million random parameters. Deterministic: seeds torch's global generator."""
+    """A Qwen2-VL of 4.6 million random parameters. Deterministic: seeds torch's global generator."""
     torch.manual_seed(0)
     token = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL_TOKENS}
+    ends = {
+        "bos_token_id": token["<|endoftext|>"],
+        "eos_token_id": token["<|im_end|>"],
+        "pad_token_id": token["<|endoftext|>"],
+    }
     width = 256
     text = {
-        "vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 512, "num_hidden_layers": 5, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 32768, "initializer_range": 0.06, "tie_word_embeddings": True,
+        "vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 512, "num_hidden_layers": 5,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32768,
         "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [6, 10, 16]},
-        "bos_token_id": token["<|endoftext|>"], "eos_token_id": token["<|im_end|>"], "pad_token_id": token["<|endoftext|>"],
+        "initializer_range": INITIAL_DEVIATION, "tie_word_embeddings": True, **ends,
     }  # fmt: skip
-    vision = {"depth": 4, "embed_dim": 128, "hidden_size": width, "num_heads": 4, "mlp_ratio": 4, "initializer_range": 0.06}
+    vision = {
+        "depth": 4, "embed_dim": 128, "hidden_size": width, "num_heads": 4, "mlp_ratio": 4,
+        "initializer_range": INITIAL_DEVIATION,
+    }  # fmt: skip
     config = Qwen2VLConfig(
-        text_config=text, vision_config=vision, image_token_id=token["<|image_pad|>"], video_token_id=token["<|video_pad|>"],
-        vision_start_token_id=token["<|vision_start|>"], vision_end_token_id=token["<|vision_end|>"],
-        bos_token_id=token["<|endoftext|>"], eos_token_id=token["<|im_end|>"], pad_token_id=token["<|endoftext|>"],
-        tie_word_embeddings=True, initializer_range=0.06, practice_model=True,
-    )  # fmt: skip
+        text_config=text,
+        vision_config=vision,
+        image_token_id=token["<|image_pad|>"],
+        video_token_id=token["<|video_pad|>"],
+        vision_start_token_id=token["<|vision_start|>"],
+        vision_end_token_id=token["<|vision_end|>"],
+        tie_word_embeddings=True,
+        initializer_range=INITIAL_DEVIATION,
+        practice_model=True,  # read by the chat page and the notebook
+        **ends,
+    )
     return Qwen2VLForConditionalGeneration(config)

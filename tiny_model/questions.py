@@ -1,7 +1,8 @@
 """Questions about scenes, as people type them, with the answers the embedded model is trained to give.
 
-Here: the kinds of question, their phrasings, and the one right answer to each. Not here: pictures (`scenes.py`), tokens (`model.py`).
-A Dialogue is one or two turns about the same media; `target` is the shape it asks about, where there is exactly one.
+Here: the kinds of question, their phrasings, and the one right answer to each. Not here: pictures (`scenes.py`),
+tokens (`model.py`). A Dialogue is one or two turns about the same media; `target` is the shape it asks about, where
+there is exactly one.
 """
 
 import random
@@ -23,34 +24,80 @@ KINDS = ("describe", "colour", "shape", "count", "where", "locate", "is_there", 
 
 PHRASES = {
     "describe": (
-        "Describe this image.", "Describe the picture.", "What is in this image?", "What do you see?", "What's in the picture?",
-        "Tell me what you see.", "What does the picture show?", "What can you see in this image?", "What is this?",
+        "Describe this image.",
+        "Describe the picture.",
+        "What is in this image?",
+        "What do you see?",
+        "What's in the picture?",
+        "Tell me what you see.",
+        "What does the picture show?",
+        "What can you see in this image?",
+        "What is this?",
     ),
     "colour": (
-        "What color is the {0}?", "Which color is the {0}?", "What is the color of the {0}?", "What color does the {0} have?",
-        "The {0} is what color?", "Tell me the color of the {0}.",
+        "What color is the {0}?",
+        "Which color is the {0}?",
+        "What is the color of the {0}?",
+        "What color does the {0} have?",
+        "The {0} is what color?",
+        "Tell me the color of the {0}.",
     ),
     "shape": (
-        "What shape is {0}?", "Which shape is {0}?", "What is the {0} shape?", "What is {0}?", "What is the {0} thing?",
-        "What shape is the {0} one?", "Tell me which shape is {0}.",
+        "What shape is {0}?",
+        "Which shape is {0}?",
+        "What is the {0} shape?",
+        "What is {0}?",
+        "What is the {0} thing?",
+        "What shape is the {0} one?",
+        "Tell me which shape is {0}.",
     ),
-    "count": ("How many {0} are there?", "How many {0} do you see?", "How many {0} are in the picture?", "Count the {0}."),
+    "count": (
+        "How many {0} are there?",
+        "How many {0} do you see?",
+        "How many {0} are in the picture?",
+        "Count the {0}.",
+    ),
     "where": (
-        "Where is the {0}?", "In which part of the picture is the {0}?", "Where do you see the {0}?", "Where can I find the {0}?",
+        "Where is the {0}?",
+        "In which part of the picture is the {0}?",
+        "Where do you see the {0}?",
+        "Where can I find the {0}?",
         "What is the position of the {0}?",
     ),
     "locate": (
-        "Locate the {0}.", "Give me the bounding box of the {0}.", "Find the {0}.", "Detect the {0}.", "Draw a box around the {0}.",
+        "Locate the {0}.",
+        "Give me the bounding box of the {0}.",
+        "Find the {0}.",
+        "Detect the {0}.",
+        "Draw a box around the {0}.",
         "Where exactly is the {0}? Give a box.",
     ),
     "is_there": (
-        "Is there a {0}?", "Do you see a {0}?", "Can you see a {0}?", "Does the picture have a {0}?", "Is a {0} in the picture?",
+        "Is there a {0}?",
+        "Do you see a {0}?",
+        "Can you see a {0}?",
+        "Does the picture have a {0}?",
+        "Is a {0} in the picture?",
         "Is there any {0}?",
     ),
-    "which_picture": ("Which picture has a {0}?", "Which image shows a {0}?", "In which picture is there a {0}?", "Where is a {0}?"),
-    "moves": ("What moves?", "What is moving?", "Describe this video.", "What happens in the video?", "What moves, and which way?"),
+    "which_picture": (
+        "Which picture has a {0}?",
+        "Which image shows a {0}?",
+        "In which picture is there a {0}?",
+        "Where is a {0}?",
+    ),
+    "moves": (
+        "What moves?",
+        "What is moving?",
+        "Describe this video.",
+        "What happens in the video?",
+        "What moves, and which way?",
+    ),
     "way": (
-        "Which way does the {0} move?", "Where does the {0} go?", "In which direction does the {0} move?", "Where is the {0} going?",
+        "Which way does the {0} move?",
+        "Where does the {0} go?",
+        "In which direction does the {0} move?",
+        "Where is the {0} going?",
         "Which way does it move?",
     ),
 }
@@ -64,11 +111,16 @@ FOLLOW_UPS = {
 
 @dataclass(frozen=True)
 class Dialogue:
-    """`turns` is a tuple of (question, answer). `target` is the one Shape that all turns ask about, or None."""
+    """`turns` is a tuple of (question, answer). `target` is the one Shape that all turns ask about, or None.
+
+    `parts` cuts an answer that speaks of several shapes, one after the other, into (text, the Shape it speaks of or
+    None).
+    """
 
     kind: str
     turns: tuple[tuple[str, str], ...]
     target: Shape | None = None
+    parts: tuple[tuple[str, Shape | None], ...] = ()
 
 
 def as_typed(rng: random.Random, question: str) -> str:
@@ -96,7 +148,8 @@ def place(shape: Shape) -> str:
 def box_text(shape: Shape, size: tuple[int, int]) -> str:
     """Qwen2-VL's grounding format: corners in thousandths of the picture's width and height."""
     x1, y1, x2, y2 = (
-        min(1000, max(0, round(v / side * 1000 / BOX_STEP) * BOX_STEP)) for v, side in zip(box(shape, size), size * 2, strict=True)
+        min(1000, max(0, round(v / side * 1000 / BOX_STEP) * BOX_STEP))
+        for v, side in zip(box(shape, size), size * 2, strict=True)
     )
     return (
         f"<|object_ref_start|>{shape.name}<|object_ref_end|>"
@@ -109,10 +162,18 @@ def plural(count: int, noun: str) -> str:
     return f"There {verb} {NUMBERS[count]} {noun}{'' if count == 1 else 's'}."
 
 
+def description_parts(scene: Scene) -> tuple[tuple[str, Shape | None], ...]:
+    """Every shape with its colour and place, then the background; see Dialogue."""
+    shapes = [(f"{',' if i else ''} a {s.name} {place(s)}", s) for i, s in enumerate(scene.shapes)]
+    return (
+        ("The image shows", None),
+        *(shapes or [(" no shapes", None)]),
+        (f" on a {scene.background} background.", None),
+    )
+
+
 def description(scene: Scene) -> str:
-    """Every shape with its colour and place, then the background."""
-    listed = ", ".join(f"a {s.name} {place(s)}" for s in scene.shapes) or "no shapes"
-    return f"The image shows {listed} on a {scene.background} background."
+    return "".join(text for text, _ in description_parts(scene))
 
 
 def _unique(shapes, attribute: str) -> list[Shape]:
@@ -131,7 +192,7 @@ def _names(rng: random.Random, scene: Scene, shape: Shape) -> str:
 
 
 def _describe(rng, scene):
-    return Dialogue("describe", ((ask(rng, "describe"), description(scene)),))
+    return Dialogue("describe", ((ask(rng, "describe"), description(scene)),), parts=description_parts(scene))
 
 
 def _colour(rng, scene):
@@ -152,7 +213,9 @@ def _shape(rng, scene):
         colour = rng.choice([c for c in COLOURS if c not in {s.colour for s in scene.shapes} and c != scene.background])
         return Dialogue("shape", ((ask(rng, "shape", colour), f"There is no {colour} shape."),))
     shape = rng.choice(candidates)
-    return Dialogue("shape", ((ask(rng, "shape", shape.colour), f"The {shape.colour} shape is a {shape.kind}."),), shape)
+    return Dialogue(
+        "shape", ((ask(rng, "shape", shape.colour), f"The {shape.colour} shape is a {shape.kind}."),), shape
+    )
 
 
 def _count(rng, scene):
@@ -162,17 +225,23 @@ def _count(rng, scene):
         s for s in scene.shapes
         if words[-1] in ("shapes", "objects", f"{s.kind}s") and (len(words) == 1 or words[0] == s.colour)
     ]  # fmt: skip
-    return Dialogue("count", ((ask(rng, "count", subject), plural(len(found), subject[:-1].replace("object", "shape"))),))
+    return Dialogue(
+        "count", ((ask(rng, "count", subject), plural(len(found), subject[:-1].replace("object", "shape"))),)
+    )
 
 
 def _where(rng, scene):
     shape = rng.choice(scene.shapes)
-    return Dialogue("where", ((ask(rng, "where", _names(rng, scene, shape)), f"The {shape.name} is {place(shape)}."),), shape)
+    return Dialogue(
+        "where", ((ask(rng, "where", _names(rng, scene, shape)), f"The {shape.name} is {place(shape)}."),), shape
+    )
 
 
 def _locate(rng, scene):
     shape = rng.choice(scene.shapes)
-    return Dialogue("locate", ((ask(rng, "locate", _names(rng, scene, shape)), box_text(shape, scene.image.size)),), shape)
+    return Dialogue(
+        "locate", ((ask(rng, "locate", _names(rng, scene, shape)), box_text(shape, scene.image.size)),), shape
+    )
 
 
 def _is_there(rng, scene):
@@ -180,10 +249,14 @@ def _is_there(rng, scene):
         shape = rng.choice(scene.shapes)
         name = rng.choice([shape.name, shape.name, shape.kind, f"{shape.colour} shape"])
         return Dialogue("is_there", ((ask(rng, "is_there", name), f"Yes, there is a {name}."),))
-    taken = {s.name for s in scene.shapes} | {s.kind for s in scene.shapes} | {f"{s.colour} shape" for s in scene.shapes}
+    taken = (
+        {s.name for s in scene.shapes} | {s.kind for s in scene.shapes} | {f"{s.colour} shape" for s in scene.shapes}
+    )
     names = [f"{c} {k}" for c in COLOURS for k in SHAPES] + [*SHAPES] * 4 + [f"{c} shape" for c in COLOURS]
     near = [n for n in names if set(n.split()) & {w for s in scene.shapes for w in (s.kind, s.colour)}]  # the hard ones
-    name = rng.choice([n for n in (near if rng.random() < 0.6 else names) if n not in taken] or [n for n in names if n not in taken])
+    name = rng.choice(
+        [n for n in (near if rng.random() < 0.6 else names) if n not in taken] or [n for n in names if n not in taken]
+    )
     return Dialogue("is_there", ((ask(rng, "is_there", name), f"No, there is no {name}."),))
 
 
@@ -193,7 +266,9 @@ def _follow_up(rng, scene):
     if first is None or first.target is None:
         return None
     shape, known = first.target, " ".join(first.turns[0])
-    kinds = [k for k, word in (("colour", shape.colour), ("shape", shape.kind), ("where", place(shape))) if word not in known]
+    kinds = [
+        k for k, word in (("colour", shape.colour), ("shape", shape.kind), ("where", place(shape))) if word not in known
+    ]
     kind = rng.choice([*kinds, *kinds, "locate"])
     answers = {
         "colour": f"It is {shape.colour}.", "shape": f"It is a {shape.kind}.", "where": f"It is {place(shape)}.",

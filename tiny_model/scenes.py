@@ -3,8 +3,8 @@
 Here: the words and colours, where a shape may stand, how it is drawn, and random scenes, videos and distractors.
 Not here: questions and answers (`questions.py`), the model (`model.py`).
 
-Positions are fractions of the picture: x of its width, y of its height, r of its shorter side. (x, y) is the middle of the
-shape's bounding box, so "where" and "locate" speak of the same point.
+Positions are fractions of the picture: x of its width, y of its height, r of its shorter side. (x, y) is the middle
+of the shape's bounding box, so "where" and "locate" speak of the same point.
 """
 
 import math
@@ -77,7 +77,9 @@ def _outline(kind: str) -> list[tuple[float, float]]:
     if kind == "triangle":
         return [(0, -1), (1, 1), (-1, 1)]
     angles = [math.pi * i / 5 for i in range(10)]
-    points = [((0.42 if i % 2 else 1) * math.sin(a), (-0.42 if i % 2 else -1) * math.cos(a)) for i, a in enumerate(angles)]
+    points = [
+        ((0.42 if i % 2 else 1) * math.sin(a), (-0.42 if i % 2 else -1) * math.cos(a)) for i, a in enumerate(angles)
+    ]
     widest, top, bottom = max(x for x, _ in points), min(y for _, y in points), max(y for _, y in points)
     return [(x / widest, 2 * (y - top) / (bottom - top) - 1) for x, y in points]
 
@@ -100,12 +102,16 @@ def draw(shapes, background: str = "white", size=(224, 224), tints: dict | None 
             canvas.ellipse((x1, y1, x2, y2), fill=fill)
         else:
             middle, half = ((x1 + x2) / 2, (y1 + y2) / 2), ((x2 - x1) / 2, (y2 - y1) / 2)
-            canvas.polygon([(middle[0] + half[0] * u, middle[1] + half[1] * v) for u, v in _outline(shape.kind)], fill=fill)
+            canvas.polygon(
+                [(middle[0] + half[0] * u, middle[1] + half[1] * v) for u, v in _outline(shape.kind)], fill=fill
+            )
     return image.resize(size, Image.Resampling.BOX)
 
 
 def draw_video(shape, direction: str, others=(), background="white", size=(168, 168), frames=8) -> list[Image.Image]:
-    """A list of `frames` RGB pictures in which `shape` moves by 0.4 of the picture towards `direction`, `others` stand still."""
+    """A list of `frames` RGB pictures in which `shape` moves by 0.4 of the picture towards `direction`, `others`
+    stand still.
+    """
     dx, dy = DIRECTIONS[direction]
     steps = [0.4 * i / max(1, frames - 1) for i in range(frames)]
     return [draw([*others, replace(shape, x=shape.x + dx * s, y=shape.y + dy * s)], background, size) for s in steps]
@@ -117,7 +123,9 @@ def tinted(rng: random.Random) -> dict:
     def vary(rgb, by):
         return tuple(max(0, min(255, v + rng.randint(-by, by))) for v in rgb)
 
-    return {c: vary(rgb, 20) for c, rgb in COLOURS.items()} | {("background", b): vary(rgb, 10) for b, rgb in BACKGROUNDS.items()}
+    return {c: vary(rgb, 20) for c, rgb in COLOURS.items()} | {
+        ("background", b): vary(rgb, 10) for b, rgb in BACKGROUNDS.items()
+    }
 
 
 def _clear_of_zone_borders(v: float) -> bool:
@@ -142,7 +150,9 @@ def sample_shapes(rng: random.Random, count: int, background: str, aspect: float
 
 
 def sample_scene(rng: random.Random, size: tuple[int, int] | None = None, count: int | None = None) -> Scene:
-    """A random scene. size: (width, height) in pixels, random when None; count: shapes wanted, one to four when None."""
+    """A random scene. size: (width, height) in pixels, random when None; count: shapes wanted, one to four when
+    None.
+    """
     size = size or (rng.randint(112, 336), rng.randint(112, 336))
     background = rng.choice(list(BACKGROUNDS))
     shapes = sample_shapes(rng, count or rng.randint(1, MAX_SHAPES), background, size[0] / size[1])

@@ -1,7 +1,8 @@
 """Pictures that are not drawn scenes, made from noise: what the embedded model learns to decline.
 
-No photograph is used in training: photographs are for the evaluation. These only share their statistics: overlapping things of every
-size ("dead leaves", Lee, Mumford & Huang 2001), detail at every scale (1/f noise), stripes and text-like marks, blurred spots on black.
+No photograph is used in training: photographs are for the evaluation. These only share their statistics: overlapping
+things of every size ("dead leaves", Lee, Mumford & Huang 2001), detail at every scale (1/f noise), stripes and
+text-like marks, blurred spots on black.
 """
 
 import random
@@ -24,7 +25,9 @@ def fractal_noise(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     for octave in range(7):
         cells = 2**octave + 1
         noise = numbers.normal(size=(cells, cells, channels)).repeat(3 // channels, axis=2)
-        layers = [Image.fromarray(noise[..., c].astype(np.float32)).resize(size, Image.Resampling.BICUBIC) for c in range(3)]
+        layers = [
+            Image.fromarray(noise[..., c].astype(np.float32)).resize(size, Image.Resampling.BICUBIC) for c in range(3)
+        ]
         total += falloff**octave * np.stack([np.asarray(layer) for layer in layers], axis=2)
     pixels = total / total.std() * rng.uniform(20, 70) + np.array(_colour(rng, 60))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
@@ -68,7 +71,9 @@ def spots(rng: random.Random, size: tuple[int, int]) -> Image.Image:
         r = min(size) * rng.uniform(0.01, 0.45) * rng.random()
         x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
         canvas.ellipse((x - r, y - r, x + r, y + r), fill=_colour(rng, 80))
-    textured = Image.blend(image.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6))), fractal_noise(rng, size), rng.uniform(0.1, 0.5))
+    textured = Image.blend(
+        image.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6))), fractal_noise(rng, size), rng.uniform(0.1, 0.5)
+    )
     return grain(rng, textured)
 
 

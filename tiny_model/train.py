@@ -1,15 +1,18 @@
 """Train the embedded model: `python -m tiny_model.train --stage vision`, then `--stage joint`.
 
-Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the last checkpoint):
+Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the
+last checkpoint):
 1. vision: throw-away linear heads on the visual tokens learn what each token covers (dense labels);
-2. joint: answers, with the dense labels kept, and two more throw-away heads that make place explicit inside the language model:
-   early layers say the row and column of a visual token, a later one the box of what the answer speaks of.
-Not here: how batches are made (`batches.py`), how the result is measured (`evaluate.py`).
+2. joint: answers, with the dense labels kept, and two more throw-away heads that make place explicit inside the
+language model: early layers say the row and column of a visual token, a later one the box of what the answer speaks
+of. Not here: how batches are made (`batches.py`), how the result is measured (`evaluate.py`).
 """
 
 import argparse
+import copy
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -23,8 +26,11 @@ from tiny_model.muon import Muon
 
 WEIGHTS = Path(__file__).parent / "weights"
 STEPS = {"vision": 2000, "joint": 6000}
-VISUAL_TOKENS = {"vision": 1600, "joint": 640}  # a step; the joint stage is bounded by text as well
+VISUAL_TOKENS = {"vision": 1600, "joint": 800}  # of one batch
+PRACTICE_TOKENS = 400  # of the vision batch in a joint step
+DENSE_WEIGHT = 0.5  # of the vision stage's loss in the joint stage
 PLACE_LAYERS = {"token": 1, "grid": 2, "box": 3}  # which layer's output each place head reads
+POINTER_LAYER, POINTER_WEIGHT = 2, 0.3  # one head here is shown where to look: see place_loss
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
 
 
@@ -34,7 +40,9 @@ class Heads(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.covers = nn.Linear(width, len(batches.COLOUR_CLASSES) + len(batches.SHAPE_CLASSES) + 1 + 4)
-        self.place = nn.ModuleDict({"token": nn.Linear(width, 2), "grid": nn.Linear(width, 2), "box": nn.Linear(width, 4)})
+        self.place = nn.ModuleDict(
+            {"token": nn.Linear(width, 2), "grid": nn.Linear(width, 2), "box": nn.Linear(width, 4)}
+        )
 
 
 def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
@@ -57,22 +65,33 @@ def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
     return loss, hit
 
 
-def place_loss(heads: Heads, states, batch, visual) -> torch.Tensor:
-    """How far the language model's layers are from saying where things are (in tenths of the grid, and of the picture)."""
+def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, float]:
+    """How far the language model's layers are from saying where things are, and from looking there.
+
+    Positions are counted in tens of tokens, boxes in fractions of the picture. Also returns how much one head looks
+    at the middle of the shape that the next token speaks of.
+    """
     height, width = batch.grid[1:]
+    visual = batch.input_ids == model.config.image_token_id
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     cells = torch.stack((rows, columns), dim=-1).view(-1, 2).to(visual.device) / 10.0
-    cells = cells.repeat(int(visual.sum()) // len(cells), 1)
     token = heads.place["token"](states[PLACE_LAYERS["token"]][visual]).float()
-    asked = ~batch.target[..., 0].isnan()
-    loss = F.smooth_l1_loss(token, cells, beta=0.05)
+    loss = F.smooth_l1_loss(token, cells.repeat(len(token) // len(cells), 1), beta=0.05)
     said = heads.place["grid"](states[PLACE_LAYERS["grid"]][batch.branch > 0]).float()
     size = torch.tensor([height, width], device=said.device) / 10.0
     loss = loss + F.smooth_l1_loss(said, size.expand_as(said), beta=0.05)
-    if asked.any():
-        box = heads.place["box"](states[PLACE_LAYERS["box"]][asked]).float()
-        loss = loss + 2 * F.smooth_l1_loss(box, batch.target[asked], beta=0.05)
-    return loss
+    target = batch.target[:, 1:]  # what the next token speaks of
+    asked = ~target[..., 0].isnan()
+    if not asked.any():
+        return loss, float("nan")
+    target = target[asked]
+    box = heads.place["box"](states[PLACE_LAYERS["box"]][:, :-1][asked]).float()
+    loss = loss + 2 * F.smooth_l1_loss(box, target, beta=0.05)
+    column, row = ((target[:, :2] + target[:, 2:]) / 2 * torch.tensor([width, height], device=target.device)).long().T
+    middle = visual[0].nonzero()[0] + row * width + column
+    look = forward.looks(model, batch, states, POINTER_LAYER)[:, :-1][asked]
+    look = look.gather(1, middle[:, None])
+    return loss - POINTER_WEIGHT * look.mean(), look.exp().mean().item()
 
 
 class TokenWeights:
@@ -82,7 +101,10 @@ class TokenWeights:
         words = [*scenes.COLOURS, *scenes.SHAPES, *scenes.BACKGROUNDS, *questions.NUMBERS, *scenes.DIRECTIONS]
         words += ["top", "bottom", "middle", "first", "second", "there", "a", "on", ".", ",", "shapes"]
         ids = [tokenizer(f" {w}")["input_ids"][-1] for w in words]
-        ids += [tokenizer(w)["input_ids"][0] for w in ("Yes", "No", "The", "There", "I", "It", "Both", "Please", "A", ".", ",")]
+        ids += [
+            tokenizer(w)["input_ids"][0]
+            for w in ("Yes", "No", "The", "There", "I", "It", "Both", "Please", "A", ".", ",")
+        ]
         self.table = torch.full((len(tokenizer),), 0.15)
         self.table[ids] = 1.0
         coordinates = [tokenizer.convert_tokens_to_ids(str(v)) for v in range(0, 1001, questions.BOX_STEP)]
@@ -100,7 +122,9 @@ def answer_loss(model, hidden, batch, table) -> tuple[torch.Tensor, torch.Tensor
 
 
 def exact_by_kind(batch, right: torch.Tensor) -> dict[str, list[int]]:
-    """{kind: [answers with every token right, answers]}: with greedy decoding, the same as the share of exact answers."""
+    """{kind: [answers with every token right, answers]}: with greedy decoding, the same as the share of exact
+    answers.
+    """
     chosen = batch.labels[:, 1:] != batches.IGNORE
     wrong = torch.zeros_like(chosen)
     wrong[chosen] = ~right
@@ -113,15 +137,17 @@ def exact_by_kind(batch, right: torch.Tensor) -> dict[str, list[int]]:
     return out
 
 
-def next_batch(rng, packer, stage: str, progress: float) -> batches.Batch:
-    """A random batch; small pictures and simple questions first, then all kinds and 16 to 400 visual tokens."""
+def next_batch(rng, packer, stage: str, progress: float, visual_tokens: int) -> batches.Batch:
+    """A random batch of about `visual_tokens`; small pictures and simple questions first, then all kinds and 16 to
+    400 visual tokens.
+    """
     low, high = (16, 49) if progress < 0.1 else (16, 100)
     if progress > 0.25 and rng.random() < 0.25:
         low, high = 100, 400
     grid = (1, *batches.sample_grid(rng, low, high))
     tokens = grid[1] * grid[2]
     if stage == "vision":
-        return batches.image_batch(rng, packer, max(4, VISUAL_TOKENS[stage] // tokens), grid, FIRST_KINDS, count=1)
+        return batches.image_batch(rng, packer, max(4, visual_tokens // tokens), grid, FIRST_KINDS, count=1)
     if progress > 0.2 and (roll := rng.random()) < 0.25:
         small = batches.sample_grid(rng, 16, 64)
         if roll < 0.10:
@@ -130,7 +156,7 @@ def next_batch(rng, packer, stage: str, progress: float) -> batches.Batch:
             return batches.video_batch(rng, packer, 8, (rng.randint(2, 4), *batches.sample_grid(rng, 16, 40)))
         return batches.text_batch(rng, packer, 24)
     kinds = FIRST_KINDS if progress < 0.08 else questions.KINDS
-    size = min(12, max(3, VISUAL_TOKENS["joint"] // tokens))
+    size = min(18, max(4, visual_tokens // tokens))
     return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
 
 
@@ -157,7 +183,11 @@ class Trainer:
         rest = [p for p in named.values() if id(p) not in taken]
         self.parameters = [*matrices, *rest]
         rate = self.options.rate
-        optimizers = [Muon(matrices, lr=0.02 * rate), torch.optim.AdamW(rest, lr=2e-3 * rate, betas=(0.9, 0.98), weight_decay=0.01)]
+        precision = torch.bfloat16 if self.options.bfloat16 else torch.float32
+        optimizers = [
+            Muon(matrices, lr=0.02 * rate, precision=precision),
+            torch.optim.AdamW(rest, lr=2e-3 * rate, betas=(0.9, 0.98), weight_decay=0.01),
+        ]
         for optimizer in optimizers:
             optimizer.defaults["peak"] = optimizer.param_groups[0]["lr"]
         return optimizers
@@ -167,9 +197,13 @@ class Trainer:
 
     def save(self):
         state = {
-            "model": self.model.state_dict(), "heads": self.heads.state_dict(), "step": self.step, "rng": self.rng.getstate(),
-            "optimizers": [o.state_dict() for o in self.optimizers], "torch": torch.get_rng_state(),
-        }  # fmt: skip
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step,
+            "rng": self.rng.getstate(),
+            "torch": torch.get_rng_state(),
+        }
         part = self.checkpoint(self.options.stage).with_suffix(".part")
         torch.save(state, part)
         part.replace(self.checkpoint(self.options.stage))
@@ -199,36 +233,48 @@ class Trainer:
 
     def losses(self, batch) -> tuple[torch.Tensor, dict]:
         """Loss of one batch for this stage, and what to log."""
-        features, total, log = None, 0.0, {}
-        if batch.media:
-            slices = len(batch.labels) * batch.media * batch.grid[0]
-            features = forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
-            if batch.covers.numel():
-                dense, log = dense_loss(self.heads, features, batch.covers)
-                total = dense * (1.0 if self.options.stage == "vision" else 0.3)
+        features = self.see(batch) if batch.media else None
         if self.options.stage == "vision":
+            total, log = dense_loss(self.heads, features, batch.covers)
             return total, log | {"loss": total.item()}
         states = forward.read(self.model, batch, features)
-        answers, right = answer_loss(self.model, states[-1], batch, self.table)
-        total = total + answers
+        total, right = answer_loss(self.model, states[-1], batch, self.table)
+        log = {"loss": total.item(), "exact": exact_by_kind(batch, right)}
         if batch.media == 1 and not batch.video:
-            visual = batch.input_ids == self.model.config.image_token_id
-            log["place"] = place_loss(self.heads, states, batch, visual)
-            total, log["place"] = total + log["place"], log["place"].item()
-        return total, log | {"loss": answers.item(), "exact": exact_by_kind(batch, right)}
+            place, log["looks"] = place_loss(self.model, self.heads, states, batch)
+            total, log["place"] = total + place, place.item()
+        return total, log
+
+    def see(self, batch) -> torch.Tensor:
+        slices = len(batch.labels) * batch.media * batch.grid[0]
+        return forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+
+    def draw(self, stage: str, visual_tokens: int) -> batches.Batch:
+        """The next batch of `stage`, on the device."""
+        batch = next_batch(self.rng, self.packer, stage, self.step / self.steps, visual_tokens)
+        for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
+            setattr(batch, name, getattr(batch, name).to(self.device))
+        return batch
+
+    def backward(self) -> dict:
+        """Gradients of one step; returns what to log. The joint stage goes on practising what the vision stage did."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+            loss, log = self.losses(self.draw(self.options.stage, VISUAL_TOKENS[self.options.stage]))
+        loss.backward()
+        if self.options.stage == "joint":
+            batch = self.draw("vision", PRACTICE_TOKENS)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+                loss, hits = dense_loss(self.heads, self.see(batch), batch.covers)
+            (DENSE_WEIGHT * loss).backward()
+            log |= hits
+        return log
 
     def train(self, until: int | None = None):
         """Take the steps that are left of the stage, or those up to `until`; checkpoint and report on the way."""
         began, until, tally, logs = time.time(), until or self.steps, {}, []
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16)
         while self.step < until:
             self.schedule()
-            batch = next_batch(self.rng, self.packer, self.options.stage, self.step / self.steps)
-            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
-                setattr(batch, name, getattr(batch, name).to(self.device))
-            with autocast:
-                loss, log = self.losses(batch)
-            loss.backward()
+            log = self.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -256,24 +302,28 @@ class Trainer:
         print(" ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
     def export(self):
-        """Write the model as a Hugging Face folder, in half precision."""
-        self.model.to(torch.float16).save_pretrained(WEIGHTS)
+        """Write the model as a Hugging Face folder, in half precision, and the log beside it."""
+        copy.deepcopy(self.model).to(torch.float16).save_pretrained(WEIGHTS)
         self.processor.save_pretrained(WEIGHTS)
+        shutil.copy(self.folder / "log.jsonl", WEIGHTS.parent)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=STEPS, required=True)
     parser.add_argument("--steps", type=int, help="length of the stage, which sets its learning-rate schedule")
+    parser.add_argument("--until", type=int, help="stop after this many steps of the stage, to go on later")
     parser.add_argument("--start", help="checkpoint to start the joint stage from, instead of the vision stage's")
     parser.add_argument("--rate", type=float, default=1.0, help="multiplies the learning rates")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="build/train", help="checkpoints and the log")
-    parser.add_argument("--bfloat16", action="store_true", help="matrix products in bfloat16: faster where the CPU or GPU has it")
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="matrix products in bfloat16: faster where the CPU or GPU has it"
+    )
     options = parser.parse_args()
     torch.set_flush_denormal(True)  # denormals slow small models' gradients on CPUs
     trainer = Trainer(options)
-    trainer.train()
+    trainer.train(options.until)
     if options.stage == "joint":
         trainer.export()
 

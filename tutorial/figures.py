@@ -73,7 +73,7 @@ def position_chart(positions, title: str, size: tuple[int, int] = (720, 240)) ->
         return MARGIN + index / across * (right - MARGIN), bottom - value / up * (bottom - MARGIN)
 
     canvas.line([(MARGIN, MARGIN), (MARGIN, bottom), (right, bottom)], fill=LIGHT)
-    for row, colour, radius in zip(rows, AXES.values(), (4.5, 3, 1.5), strict=True):  # all three stay visible where they agree
+    for row, colour, radius in zip(rows, AXES.values(), (4.5, 3, 1.5), strict=True):  # all visible where they agree
         for x, y in (point(index, value) for index, value in enumerate(row)):
             canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     _label(canvas, font, title, size, across, up)

@@ -1,0 +1,46 @@
+"""tutorial/figures.py: the numbers that a figure is given are where the figure shows them."""
+
+from PIL import Image
+
+from tutorial.figures import AXES, INK, draw_box, position_chart, side_by_side, token_grid
+
+MAGENTA = (255, 0, 255)
+
+
+def test_token_grid_draws_a_line_around_each_token():
+    figure = token_grid(Image.new("RGB", (50, 50), "white"), (1, 4, 12))  # 2 by 6 visual tokens
+    assert figure.width == 6 * 28
+    lines = [x for x in range(figure.width) if figure.getpixel((x, 14)) == INK]
+    assert lines == [0, 28, 56, 84, 112, 140, 167]
+    lines = [y for y in range(56) if figure.getpixel((14, y)) == INK]
+    assert lines == [0, 28, 55]
+
+
+def test_box_is_drawn_in_thousandths_of_the_picture():
+    drawn = draw_box(Image.new("RGB", (200, 100), "white"), "red circle(100,200),(600,800)")
+    painted = [(x, y) for x in range(200) for y in range(100) if drawn.getpixel((x, y)) == MAGENTA]
+    assert (min(painted), max(painted)) == ((20, 20), (120, 80))
+
+
+def test_box_of_swapped_corners_is_the_same_box():
+    picture = Image.new("RGB", (200, 100), "white")
+    assert draw_box(picture, "(600,800),(100,200)").tobytes() == draw_box(picture, "(100,200),(600,800)").tobytes()
+
+
+def test_answer_without_a_box_leaves_the_picture_as_it_is():
+    picture = Image.new("RGB", (20, 10), "white")
+    assert draw_box(picture, "There is no red circle.").tobytes() == picture.tobytes()
+
+
+def test_side_by_side_keeps_every_picture_whole():
+    red, blue = Image.new("RGB", (30, 10), "red"), Image.new("RGB", (20, 40), "blue")
+    row = side_by_side([red, blue], gap=5)
+    assert row.size == (55, 40)
+    assert row.crop((0, 0, 30, 10)).tobytes() == red.tobytes()
+    assert row.crop((35, 0, 55, 40)).tobytes() == blue.tobytes()
+
+
+def test_position_chart_places_each_axis_at_its_height():
+    chart = position_chart([[0, 2, 2], [0, 2, 3], [0, 2, 4]], "three tokens", size=(240, 136))  # plot: 168 by 64
+    last = {name: chart.getpixel((204, y)) for name, y in {"time": 68, "height": 52, "width": 36}.items()}
+    assert last == AXES

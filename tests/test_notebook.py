@@ -1,0 +1,216 @@
+"""The tutorial as it is committed, and as it runs with a model for photographs, without helpers, or without packages.
+
+Its cells with the practice model are run by nbval (`make test`), which compares the outputs of the cells tagged
+`nbval-check-output`: those that say the same on every machine. What became of the original tutorial is test_seed.py's
+subject.
+"""
+
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from tasks import refresh_notebook, run_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "qwen2-vl.ipynb"
+HELPERS = ("chat_session.py", "cmd_helper.py", "gradio_helper.py", "notebook_utils.py", "requirements.txt", "session",
+           "tiny_model", "tutorial")
+
+
+def read_cells(kind: str) -> list:
+    return [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == kind]
+
+
+def cell(name: str):
+    """The code cell with this id."""
+    return next(cell for cell in read_cells("code") if cell.id == name)
+
+
+def printed(cell) -> str:
+    return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+
+
+# ---- as committed ---------------------------------------------------------------------------------------------------
+
+def test_title_says_what_it_costs_in_under_a_hundred_words():
+    title = read_cells("markdown")[0].source
+    assert len(title.split()) < 100
+    assert all(word in title for word in ("disk", "memory", "minutes"))
+
+
+def test_cells_were_run_once_in_order():
+    counts = [cell.execution_count for cell in read_cells("code")]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_each_code_cell_has_prose_before_it_and_is_short():
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    for before, code in itertools.pairwise(cells):
+        if code.cell_type == "code":
+            assert before.cell_type == "markdown", f"no prose before the cell {code.id}"
+            assert len(code.source.splitlines()) <= 18, f"the cell {code.id} is long"
+
+
+def test_chat_launches_by_the_twelfth_code_cell_without_blocking_or_sharing():
+    sources = [cell.source for cell in read_cells("code")]
+    [launch] = [number for number, source in enumerate(sources, 1) if ".launch(" in source]
+    assert launch <= 12
+    assert "prevent_thread_lock=True, share=False" in sources[launch - 1]
+    assert "share=True" not in NOTEBOOK.read_text(encoding="utf-8")
+    assert "client.predict(" in sources[launch]
+
+
+def test_outputs_are_kept_and_clean():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert refresh_notebook.unfit(notebook) == []
+    text = json.dumps([cell.outputs for cell in read_cells("code")])
+    assert not re.search(r"/home/|/root/|/Users/|[A-Z]:\\\\Users|Warning|Traceback", text)
+    silent = {cell.id for cell in read_cells("code") if not cell.outputs}
+    assert silent == {"ask"}  # it only defines a function
+
+
+def test_links_within_the_notebook_lead_to_headings():
+    prose = "\n".join(cell.source for cell in read_cells("markdown"))
+    headings = {title.replace(" ", "-") for title in re.findall(r"^#+ (.+)$", prose, re.M)}
+    links = re.findall(r"\]\(#([^)]+)\)", prose)
+    assert len(links) > 8
+    assert [link for link in links if link not in headings] == []
+
+
+def test_no_cell_waits_for_a_person():
+    code = "\n".join(cell.source for cell in read_cells("code"))
+    assert not re.search(r"\binput\(|getpass|notebook_login", code)
+
+
+# ---- its first cell -------------------------------------------------------------------------------------------------
+
+def test_lone_notebook_says_what_to_clone(tmp_path):
+    with pytest.raises(CellExecutionError) as stopped:
+        NotebookClient(new_notebook(cells=[cell("install")]), resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (stopped.value.ename, "clone the whole repository" in stopped.value.evalue) == ("SystemExit", True)
+    assert "\n" not in stopped.value.evalue
+
+
+@pytest.fixture
+def run_first_cell(monkeypatch):
+    """run_first_cell(missing) -> what %pip was called with, when `missing` pins are not met."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("tasks.bootstrap.cpu_build", lambda requirements, python: ["--extra-index-url", "somewhere"])
+    code = TransformerManager().transform_cell(cell("install").source)
+
+    class Shell:
+        def __init__(self):
+            self.calls = []
+
+        def run_line_magic(self, name, line):
+            self.calls.append((name, line))
+
+    def run(missing: list[str]):
+        monkeypatch.setattr("tutorial.pins.missing_pins", lambda: missing)
+        shell = Shell()
+        exec(code, {"get_ipython": lambda: shell})
+        return shell.calls
+
+    return run
+
+
+def test_nothing_is_installed_where_everything_is_there(run_first_cell):
+    assert run_first_cell([]) == []
+
+
+def test_missing_packages_are_installed_as_pinned(run_first_cell, capsys):
+    [(magic, line)] = run_first_cell(["gradio==6.31.0"])
+    assert (magic, line.startswith("install -q -r requirements.txt ")) == ("pip", True)
+    assert "gradio==6.31.0" in capsys.readouterr().out
+
+
+def test_missing_pins_names_what_is_absent_or_of_another_version(tmp_path):
+    from tutorial.pins import missing_pins
+
+    pins = tmp_path / "requirements.txt"
+    pins.write_text("# why\n\npytest==0.1  # too old\nno-such-package==1.0\n", encoding="utf-8")
+    assert missing_pins(pins) == ["pytest==0.1", "no-such-package==1.0"]
+    assert missing_pins() == []
+
+
+# ---- with another model ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def photograph_model(tmp_path, int4_dir) -> Path:
+    """An export that does not say that it is the practice model, so that the notebook takes it for a real one."""
+    folder = shutil.copytree(int4_dir, tmp_path / "my own model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["practice_model"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def test_own_folder_takes_the_same_cells_and_offline_a_bundled_photograph(tmp_path, photograph_model, monkeypatch):
+    here = tmp_path / "the clone"
+    here.mkdir()
+    for name in HELPERS:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, here / name)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    choose = next(cell for cell in notebook.cells if cell.id == "choose")
+    choose.source = choose.source.replace('own_folder = ""', f"own_folder = {str(photograph_model)!r}")
+
+    with monkeypatch.context() as during:  # the attempt to download the photograph is meant: keep it from conftest.py
+        during.setenv("SOCKET_GUARD_LOG", str(tmp_path / "connections.txt"))
+        run_notebook.execute(notebook, here)
+
+    outputs = {cell.id: printed(cell) for cell in notebook.cells if cell.cell_type == "code"}
+    assert outputs["chosen"].startswith("My own folder: my own model")
+    assert outputs["export"] == ""  # it is exported already
+    assert outputs["load"] == "A model for photographs.\n"
+    assert "size=451x300" in json.dumps(next(cell for cell in notebook.cells if cell.id == "picture").outputs)
+    assert run_notebook.first_answer(notebook).partition("Answer:")[2].strip()
+    assert outputs["accuracy"] == ""
+    attempts = (tmp_path / "connections.txt").read_text(encoding="utf-8").splitlines()
+    assert attempts
+    assert all("qianwen-res.oss-cn-beijing.aliyuncs.com" in attempt for attempt in attempts)
+
+
+# ---- what refreshing leaves out -------------------------------------------------------------------------------------
+
+def notebook_showing(*outputs):
+    return new_notebook(cells=[new_code_cell("pass", execution_count=1, outputs=list(outputs),
+                                             metadata={"execution": {"shell.execute_reply": "a time"}})])
+
+
+def shown(**data):
+    """One output; `text_html="…"` for what has the type text/html."""
+    return new_output("display_data", data={kind.replace("_", "/"): text for kind, text in data.items()})
+
+
+def test_tidy_drops_what_dies_with_the_kernel_and_keeps_the_rest():
+    dropdown = shown(text_plain="Dropdown()")
+    dropdown.data[refresh_notebook.WIDGET] = {"model_id": "a1"}
+    page = shown(text_html='<div><iframe src="http://127.0.0.1:7860/"></iframe></div>')
+    bar = shown(text_plain="Loading weights:   0%|          | 0/117 [00:00<?, ?it/s]")
+    progress = shown(text_plain="Applying Weight Compression ━━━ 100% • 0:00:02")
+    notebook = notebook_showing(dropdown, page, bar, progress)
+
+    refresh_notebook.tidy(notebook)
+
+    assert [output.data for output in notebook.cells[0].outputs] == [{"text/plain": "Dropdown()"}, progress.data]
+    assert notebook.cells[0].metadata == {}
+
+
+@pytest.mark.parametrize("output, complaint", [
+    (new_output("stream", name="stderr", text="UserWarning: no"), "cell 1 warns: UserWarning: no"),
+    (new_output("stream", name="stdout", text=f"saved to {ROOT}/models"), f"cell 1 shows the path {ROOT}"),
+    (new_output("stream", name="stdout", text="x" * 300_000), "more than 300,000"),
+])
+def test_unfit_outputs_are_not_written(output, complaint):
+    [found] = refresh_notebook.unfit(notebook_showing(output))
+    assert complaint in found
