@@ -145,39 +145,56 @@ def test_missing_pins_names_what_is_absent_or_of_another_version(tmp_path):
 # ---- with another model ---------------------------------------------------------------------------------------------
 
 @pytest.fixture
-def photograph_model(tmp_path, int4_dir) -> Path:
-    """An export that does not say that it is the practice model, so that the notebook takes it for a real one."""
-    folder = shutil.copytree(int4_dir, tmp_path / "my own model")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    del config["practice_model"]
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+def clone(tmp_path) -> Path:
+    """A copy of what the notebook needs beside it, so that its `models/` and `build/` are apart from ours."""
+    folder = tmp_path / "a clone"
+    folder.mkdir()
+    for name in HELPERS:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
     return folder
 
 
-def test_own_folder_takes_the_same_cells_and_offline_a_bundled_photograph(tmp_path, photograph_model, monkeypatch):
-    here = tmp_path / "the clone"
-    here.mkdir()
-    for name in HELPERS:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, here / name)
+def pretend_export(int4_dir: Path, folder: Path) -> None:
+    """Our export, without saying that it is the practice model's, so that the notebook takes it for a real one."""
+    shutil.copytree(int4_dir, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["practice_model"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def test_choice_in_the_dropdown_is_all_that_a_real_model_needs(tmp_path, clone, int4_dir, monkeypatch):
+    pretend_export(int4_dir, clone / "models" / "Qwen2-VL-2B-Instruct" / "INT4")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    choose = next(cell for cell in notebook.cells if cell.id == "choose")
-    choose.source = choose.source.replace('own_folder = ""', f"own_folder = {str(photograph_model)!r}")
+    place = [cell.id for cell in notebook.cells].index("choose")
+    notebook.cells.insert(place + 1, new_code_cell('model_id.value = "Qwen/Qwen2-VL-2B-Instruct"  # what a click does'))
 
     with monkeypatch.context() as during:  # the attempt to download the photograph is meant: keep it from conftest.py
         during.setenv("SOCKET_GUARD_LOG", str(tmp_path / "connections.txt"))
-        run_notebook.execute(notebook, here)
+        run_notebook.execute(notebook, clone)
 
-    outputs = {cell.id: printed(cell) for cell in notebook.cells if cell.cell_type == "code"}
-    assert outputs["chosen"].startswith("My own folder: my own model")
-    assert outputs["export"] == ""  # it is exported already
-    assert outputs["load"] == "A model for photographs.\n"
-    assert "size=451x300" in json.dumps(next(cell for cell in notebook.cells if cell.id == "picture").outputs)
+    cells = {cell.id: cell for cell in notebook.cells}
+    assert "to models/Qwen2-VL-2B-Instruct/INT4\n" in printed(cells["chosen"])
+    assert printed(cells["export"]) == ""  # it is there already
+    assert re.search(r"original +4\.4 GB on the hub", printed(cells["sizes"]))
+    assert printed(cells["load"]) == "A model for photographs.\n"
+    assert "size=451x300" in json.dumps(cells["picture"].outputs)  # the bundled one: there is no network here
     assert run_notebook.first_answer(notebook).partition("Answer:")[2].strip()
-    assert outputs["accuracy"] == ""
+    assert printed(cells["ask-page"]).strip()
+    assert cells["accuracy"].outputs == []
     attempts = (tmp_path / "connections.txt").read_text(encoding="utf-8").splitlines()
     assert attempts
     assert all("qianwen-res.oss-cn-beijing.aliyuncs.com" in attempt for attempt in attempts)
+
+
+def test_own_folder_becomes_the_choice(tmp_path, clone, int4_dir):
+    choose = cell("choose")
+    mine = tmp_path / "my own model"
+    pretend_export(int4_dir, mine)
+    choose.source = choose.source.replace('own_folder = ""', f"own_folder = {str(mine)!r}")
+    notebook = new_notebook(cells=[choose, cell("chosen")])
+    run_notebook.execute(notebook, clone)
+    assert printed(notebook.cells[1]) == f"My own folder: my own model: from {mine} to {mine}\n"
 
 
 # ---- what refreshing leaves out -------------------------------------------------------------------------------------

@@ -110,11 +110,13 @@ def test_a_picture_is_uploaded_asked_about_and_the_answer_read(visit, red_square
         visitor.wait_for("What is this?")
         model.allow(5)
         visitor.wait_for("A red")  # while it is written
+        assert visitor.input.input_value() == ""
+        visitor.input.fill("And now?")  # people type on
         model.allow()
         visitor.wait_for("A red square.")
-        assert visitor.input.input_value() == ""
         visitor.conversation.locator("img").wait_for()
-        visitor.ask("And now?")
+        assert visitor.input.input_value() == "And now?"
+        visitor.click("Submit")
         visitor.wait_for("And now?")
         visitor.tab.wait_for_function("document.querySelectorAll('[data-testid=bot]').length == 2")
         assert len(model.calls[1]["image_grid_thw"]) == 1  # the picture of the first question is still in it

@@ -248,7 +248,7 @@ def _is_there(rng, scene):
     if rng.random() < 0.5:
         shape = rng.choice(scene.shapes)
         name = rng.choice([shape.name, shape.name, shape.kind, f"{shape.colour} shape"])
-        return Dialogue("is_there", ((ask(rng, "is_there", name), f"Yes, there is a {name}."),))
+        return Dialogue("is_there", ((ask(rng, "is_there", name), f"Yes, there is a {name}."),), shape)
     taken = (
         {s.name for s in scene.shapes} | {s.kind for s in scene.shapes} | {f"{s.colour} shape" for s in scene.shapes}
     )

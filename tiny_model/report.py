@@ -55,7 +55,8 @@ def curve_table(rows: list[dict], most: int = 20) -> str:
     lines = ["| stage, step | loss | " + " | ".join(LEARNED) + " |", "|---" * (len(LEARNED) + 2) + "|"]
     for row in shown:
         shares = (percent(row["exact"][kind]) if kind in row["exact"] else "" for kind in LEARNED)
-        lines.append(f"| {row['stage']}, {row['step']} | {row['loss']:.3f} | " + " | ".join(shares) + " |")
+        loss = row.get("loss", row.get("dense"))
+        lines.append(f"| {row['stage']}, {row['step']} | {loss:.3f} | " + " | ".join(shares) + " |")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import AutoProcessor
 
 from tiny_model import batches, forward, questions, scenes
 from tiny_model.model import build_model, build_processor
@@ -26,10 +27,10 @@ from tiny_model.muon import Muon
 
 WEIGHTS = Path(__file__).parent / "weights"
 STEPS = {"vision": 2000, "joint": 6000}
-VISUAL_TOKENS = {"vision": 1600, "joint": 800}  # of one batch
-PRACTICE_TOKENS = 400  # of the vision batch in a joint step
-DENSE_WEIGHT = 0.5  # of the vision stage's loss in the joint stage
+VISION_TOKENS, JOINT_TOKENS, PRACTICE_TOKENS = 1600, 800, 400  # visual tokens of one batch
+DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.25  # in the joint stage, see Trainer.draw
 PLACE_LAYERS = {"token": 1, "grid": 2, "box": 3}  # which layer's output each place head reads
+PLACE_WEIGHTS = {"cell": 1.0, "grid": 1.0, "box": 2.0}
 POINTER_LAYER, POINTER_WEIGHT = 2, 0.3  # one head here is shown where to look: see place_loss
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
 
@@ -62,36 +63,38 @@ def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
         "shape": (shape.argmax(1) == covers[:, 1])[is_middle].float().mean().item(),
         "middle": ((middle[:, 0] > 0) == is_middle).view(features.shape[0], -1).all(1).float().mean().item(),
     }
-    return loss, hit
+    return loss, hit | {"dense": loss.item()}
 
 
-def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, float]:
+def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, dict]:
     """How far the language model's layers are from saying where things are, and from looking there.
 
-    Positions are counted in tens of tokens, boxes in fractions of the picture. Also returns how much one head looks
-    at the middle of the shape that the next token speaks of.
+    Also returns, to log, the mean errors of the three place heads (in tokens, in tokens, in fractions of the picture)
+    and how much one head looks at the middle of the shape that the next token speaks of.
     """
     height, width = batch.grid[1:]
     visual = batch.input_ids == model.config.image_token_id
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     cells = torch.stack((rows, columns), dim=-1).view(-1, 2).to(visual.device) / 10.0
-    token = heads.place["token"](states[PLACE_LAYERS["token"]][visual]).float()
-    loss = F.smooth_l1_loss(token, cells.repeat(len(token) // len(cells), 1), beta=0.05)
-    said = heads.place["grid"](states[PLACE_LAYERS["grid"]][batch.branch > 0]).float()
-    size = torch.tensor([height, width], device=said.device) / 10.0
-    loss = loss + F.smooth_l1_loss(said, size.expand_as(said), beta=0.05)
-    target = batch.target[:, 1:]  # what the next token speaks of
-    asked = ~target[..., 0].isnan()
-    if not asked.any():
-        return loss, float("nan")
-    target = target[asked]
-    box = heads.place["box"](states[PLACE_LAYERS["box"]][:, :-1][asked]).float()
-    loss = loss + 2 * F.smooth_l1_loss(box, target, beta=0.05)
-    column, row = ((target[:, :2] + target[:, 2:]) / 2 * torch.tensor([width, height], device=target.device)).long().T
-    middle = visual[0].nonzero()[0] + row * width + column
-    look = forward.looks(model, batch, states, POINTER_LAYER)[:, :-1][asked]
-    look = look.gather(1, middle[:, None])
-    return loss - POINTER_WEIGHT * look.mean(), look.exp().mean().item()
+    said = {
+        "cell": heads.place["token"](states[PLACE_LAYERS["token"]][visual]).float(),
+        "grid": heads.place["grid"](states[PLACE_LAYERS["grid"]][batch.branch > 0]).float(),
+    }
+    size = torch.tensor([height, width], device=cells.device) / 10.0
+    true = {"cell": cells.repeat(len(said["cell"]) // len(cells), 1), "grid": size.expand_as(said["grid"])}
+    asked = ~batch.target[:, 1:, 0].isnan()  # the next token speaks of a shape
+    if asked.any():
+        true["box"] = batch.target[:, 1:][asked]
+        said["box"] = heads.place["box"](states[PLACE_LAYERS["box"]][:, :-1][asked]).float()
+    loss = sum(PLACE_WEIGHTS[n] * F.smooth_l1_loss(said[n], true[n], beta=0.05) for n in said)
+    log = {n: (said[n] - true[n]).abs().mean().item() * (1 if n == "box" else 10) for n in said}
+    if asked.any():
+        middle = (true["box"][:, :2] + true["box"][:, 2:]) / 2 * torch.tensor([width, height], device=cells.device)
+        column, row = middle.long().T
+        look = forward.looks(model, batch, states, POINTER_LAYER)[:, :-1][asked]
+        look = look.gather(1, (visual[0].nonzero()[0] + row * width + column)[:, None])
+        loss, log["looks"] = loss - POINTER_WEIGHT * look.mean(), look.exp().mean().item()
+    return loss, log
 
 
 class TokenWeights:
@@ -137,27 +140,36 @@ def exact_by_kind(batch, right: torch.Tensor) -> dict[str, list[int]]:
     return out
 
 
-def next_batch(rng, packer, stage: str, progress: float, visual_tokens: int) -> batches.Batch:
-    """A random batch of about `visual_tokens`; small pictures and simple questions first, then all kinds and 16 to
-    400 visual tokens.
-    """
-    low, high = (16, 49) if progress < 0.1 else (16, 100)
-    if progress > 0.25 and rng.random() < 0.25:
-        low, high = 100, 400
-    grid = (1, *batches.sample_grid(rng, low, high))
-    tokens = grid[1] * grid[2]
-    if stage == "vision":
-        return batches.image_batch(rng, packer, max(4, visual_tokens // tokens), grid, FIRST_KINDS, count=1)
-    if progress > 0.2 and (roll := rng.random()) < 0.25:
-        small = batches.sample_grid(rng, 16, 64)
-        if roll < 0.10:
-            return batches.pair_batch(rng, packer, max(4, 400 // (small[0] * small[1])), (1, *small))
-        if roll < 0.21:
-            return batches.video_batch(rng, packer, 8, (rng.randint(2, 4), *batches.sample_grid(rng, 16, 40)))
-        return batches.text_batch(rng, packer, 24)
+def sample_grid(rng, progress: float) -> tuple[int, int, int]:
+    """Grid of a picture: at first up to 49 tokens, then 100; later a quarter of the batches have 100 to 400."""
+    if progress > 0.3 and rng.random() < 0.25:
+        return (1, *batches.sample_grid(rng, 100, 400))
+    return (1, *batches.sample_grid(rng, 16, 49 if progress < 0.1 else 100))
+
+
+def picture_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
+    """Questions about single pictures, simple ones first."""
+    grid = sample_grid(rng, progress)
     kinds = FIRST_KINDS if progress < 0.08 else questions.KINDS
-    size = min(18, max(4, visual_tokens // tokens))
+    size = min(18, max(4, visual_tokens // (grid[1] * grid[2])))
     return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
+
+
+def dense_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
+    """Pictures for what each visual token covers; their questions go unused."""
+    grid = sample_grid(rng, progress)
+    return batches.image_batch(rng, packer, max(4, visual_tokens // (grid[1] * grid[2])), grid, ("colour",), count=1)
+
+
+def other_batch(rng, packer) -> batches.Batch:
+    """Two pictures, a video, or none."""
+    kind = rng.choice(["pair", "pair", "video", "video", "text"])
+    grid = batches.sample_grid(rng, 16, 49)
+    if kind == "pair":
+        return batches.pair_batch(rng, packer, max(3, 200 // (grid[0] * grid[1])), (1, *grid))
+    if kind == "video":
+        return batches.video_batch(rng, packer, 4, (rng.randint(2, 4), *grid))
+    return batches.text_batch(rng, packer, 8, count=3)
 
 
 class Trainer:
@@ -167,7 +179,7 @@ class Trainer:
         self.options, self.device = options, torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder = Path(options.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.processor = build_processor()
+        self.processor = self._processor()
         self.model = build_model(self.processor.tokenizer).to(self.device)
         self.heads = Heads(self.model.config.text_config.hidden_size).to(self.device)
         self.packer, self.table = batches.Packer(self.processor), TokenWeights(self.processor.tokenizer).table
@@ -191,6 +203,13 @@ class Trainer:
         for optimizer in optimizers:
             optimizer.defaults["peak"] = optimizer.param_groups[0]["lr"]
         return optimizers
+
+    def _processor(self):
+        """Built at the first start and kept beside the checkpoints: what a token means must not change under them."""
+        kept = self.folder / "processor"
+        if not kept.exists():
+            build_processor().save_pretrained(kept)
+        return AutoProcessor.from_pretrained(kept)
 
     def checkpoint(self, stage: str) -> Path:
         return self.folder / f"{stage}.pt"
@@ -231,43 +250,49 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["peak"] * factor
 
-    def losses(self, batch) -> tuple[torch.Tensor, dict]:
-        """Loss of one batch for this stage, and what to log."""
-        features = self.see(batch) if batch.media else None
+    def draw(self):
+        """The batches of one step: (weight, whether it is for the dense labels only, batch).
+
+        What is rarer or easier goes along with a small weight: alone in a step, its gradients would rule the update,
+        because Muon's updates all have one size.
+        """
+        progress = self.step / self.steps
         if self.options.stage == "vision":
-            total, log = dense_loss(self.heads, features, batch.covers)
-            return total, log | {"loss": total.item()}
+            yield 1.0, True, dense_batch(self.rng, self.packer, progress, VISION_TOKENS)
+            return
+        yield 1.0, False, picture_batch(self.rng, self.packer, progress, JOINT_TOKENS)
+        yield DENSE_WEIGHT, True, dense_batch(self.rng, self.packer, progress, PRACTICE_TOKENS)
+        if progress > 0.2 and self.rng.random() < 0.6:
+            yield OTHER_WEIGHT, False, other_batch(self.rng, self.packer)
+
+    def losses(self, batch, dense: bool) -> tuple[torch.Tensor, dict]:
+        """Loss of one batch, and what to log."""
+        features = None
+        if batch.media:
+            slices = len(batch.labels) * batch.media * batch.grid[0]
+            features = forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+        if dense:
+            return dense_loss(self.heads, features, batch.covers)
         states = forward.read(self.model, batch, features)
         total, right = answer_loss(self.model, states[-1], batch, self.table)
-        log = {"loss": total.item(), "exact": exact_by_kind(batch, right)}
+        log = {"exact": exact_by_kind(batch, right)}
         if batch.media == 1 and not batch.video:
-            place, log["looks"] = place_loss(self.model, self.heads, states, batch)
-            total, log["place"] = total + place, place.item()
+            place, errors = place_loss(self.model, self.heads, states, batch)
+            total, log = total + place, log | errors | {"loss": total.item()}
         return total, log
 
-    def see(self, batch) -> torch.Tensor:
-        slices = len(batch.labels) * batch.media * batch.grid[0]
-        return forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
-
-    def draw(self, stage: str, visual_tokens: int) -> batches.Batch:
-        """The next batch of `stage`, on the device."""
-        batch = next_batch(self.rng, self.packer, stage, self.step / self.steps, visual_tokens)
-        for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
-            setattr(batch, name, getattr(batch, name).to(self.device))
-        return batch
-
     def backward(self) -> dict:
-        """Gradients of one step; returns what to log. The joint stage goes on practising what the vision stage did."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
-            loss, log = self.losses(self.draw(self.options.stage, VISUAL_TOKENS[self.options.stage]))
-        loss.backward()
-        if self.options.stage == "joint":
-            batch = self.draw("vision", PRACTICE_TOKENS)
+        """Gradients of one step; returns what to log."""
+        logs = {"exact": {}}
+        for weight, dense, batch in self.draw():
+            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
+                setattr(batch, name, getattr(batch, name).to(self.device))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
-                loss, hits = dense_loss(self.heads, self.see(batch), batch.covers)
-            (DENSE_WEIGHT * loss).backward()
-            log |= hits
-        return log
+                loss, log = self.losses(batch, dense)
+            (weight * loss).backward()
+            logs["exact"] |= log.pop("exact", {})
+            logs |= log
+        return logs
 
     def train(self, until: int | None = None):
         """Take the steps that are left of the stage, or those up to `until`; checkpoint and report on the way."""
