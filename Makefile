@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo lab test lint clean setup setup-tests
+.PHONY: help run demo lab test lint notebook screenshot clean setup setup-tests
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,12 @@ test: setup-tests  ## run every test, the notebook's cells included
 
 lint: setup-tests  ## check the style (ruff)
 	$(VENV_PYTHON) -m ruff check .
+
+notebook: setup  ## execute qwen2-vl.ipynb in place: the outputs that are committed
+	$(VENV_PYTHON) -m tasks.refresh_notebook
+
+screenshot: setup-tests  ## take docs/page.png anew from the running page
+	$(VENV_PYTHON) docs/screenshot.py
 
 clean:  ## remove build/ and caches; keeps what took long: .venv, models/, checkpoints in build/train
 	rm -rf .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints

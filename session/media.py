@@ -70,11 +70,13 @@ def load_video(path: str | os.PathLike, max_frames: int = MAX_FRAMES) -> Video:
     Memory is bounded by `max_frames`; time is that of decoding the file once. Raises MediaError.
     """
     try:
-        with av.open(os.fspath(path), options=_FFMPEG) as container:
+        with av.open(os.fspath(path), options=_FFMPEG, metadata_errors="replace") as container:
             return _sample(container, max_frames)
+    except MediaError:
+        raise
     except FileNotFoundError as error:
         raise MediaError("This video is no longer there. Please add it again.") from error
-    except (av.FFmpegError, OSError) as error:
+    except Exception as error:  # FFmpeg's errors, the system's, and what odd values in a file do to PyAV
         raise MediaError("This video is damaged, or of a kind that cannot be read. Try an MP4.") from error
 
 

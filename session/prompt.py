@@ -16,7 +16,7 @@ import secrets
 
 import torch
 
-from session.media import USUAL_FPS, Video, as_video, load_image, load_video
+from session.media import USUAL_FPS, as_video, load_image, load_video
 
 ROLES = ("system", "user", "assistant")
 MAX_CHARACTERS = 10_000  # of one message by a user: some five pages
@@ -59,37 +59,37 @@ def build_inputs(processor, messages: list[dict]) -> dict[str, torch.Tensor]:
     For text without control tokens the same, token for token, as
     `processor(text=[template], images=..., videos=...)`. Raises MediaError.
     """
-    parts = _Parts()
+    parts = _Parts(processor)
     skeleton = [{"role": m["role"], "content": [parts.take(block) for block in blocks(m)]} for m in messages]
     ids = _tokenize(processor, skeleton, parts)
-    vision = {}
-    if parts.images:
-        vision |= processor.image_processor(images=parts.images, **_IMAGES)
+    vision = {name: torch.cat(tensors) for name, tensors in parts.vision.items()}
+    if "image_grid_thw" in vision:
         ids = _expand(ids, processor.image_token_id, vision["image_grid_thw"], processor.image_processor.merge_size)
-    if parts.videos:
-        vision |= _see_videos(processor.video_processor, parts.videos)
+    if "video_grid_thw" in vision:
         ids = _expand(ids, processor.video_token_id, vision["video_grid_thw"], processor.video_processor.merge_size)
     input_ids = torch.tensor([ids])
     return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **vision}
 
 
 class _Parts:
-    """What the messages hold, by kind and in order; the chat template is shown a stand-in for each text."""
+    """What the messages hold, by kind and in order; the chat template is shown a stand-in for each text.
 
-    def __init__(self):
-        self.texts, self.images, self.videos = [], [], []
+    Pictures become patches one by one, so that only one at a time is in memory in full size.
+    """
+
+    def __init__(self, processor):
+        self.texts: list[str] = []
+        self.vision: dict[str, list[torch.Tensor]] = {}  # by the name that the model's input has
+        self._processor = processor
         self._marker = secrets.token_hex(8)  # nobody can type what nobody knows
 
     def take(self, block: dict) -> dict:
         if block["type"] == "text":
             self.texts.append(block["text"])
             return {"type": "text", "text": f"{self._marker}:{len(self.texts) - 1};"}
-        if block["type"] == "image":
-            self.images.append(load_image(block["image"]))
-        elif isinstance(block["video"], list | tuple):
-            self.videos.append(as_video(block["video"], block.get("fps", USUAL_FPS)))
-        else:
-            self.videos.append(load_video(block["video"]))
+        patches = _image_patches if block["type"] == "image" else _video_patches
+        for name, tensor in patches(self._processor, block).items():
+            self.vision.setdefault(name, []).append(tensor)
         return {"type": block["type"]}
 
     def put_back(self, text: str) -> str:
@@ -128,8 +128,15 @@ def _expand(ids: list[int], placeholder: int, grids: torch.Tensor, merge_size: i
     return [id_ for id_ in ids for _ in range(next(counts) if id_ == placeholder else 1)]
 
 
-def _see_videos(video_processor, videos: list[Video]) -> dict[str, torch.Tensor]:
-    """Pixels and grids of frames that are already sampled; their times go along for models that look at the clock."""
-    metadata = [{"fps": v.fps, "total_num_frames": len(v.frames), "duration": len(v.frames) / v.fps} for v in videos]
-    frames = [video.frames for video in videos]
-    return video_processor(videos=frames, video_metadata=metadata, **_FRAMES)
+def _image_patches(processor, block: dict) -> dict[str, torch.Tensor]:
+    return processor.image_processor(images=[load_image(block["image"])], **_IMAGES)
+
+
+def _video_patches(processor, block: dict) -> dict[str, torch.Tensor]:
+    """Frames are sampled already; their times go along for models that look at the clock (Qwen2-VL does not)."""
+    source = block["video"]
+    is_frames = isinstance(source, list | tuple)
+    video = as_video(source, block.get("fps", USUAL_FPS)) if is_frames else load_video(source)
+    count = len(video.frames)
+    metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
+    return processor.video_processor(videos=[video.frames], video_metadata=[metadata], **_FRAMES)

@@ -6,16 +6,14 @@ Lives here: what a committed notebook must not contain (warnings, paths of this 
 run). Does not: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb).
 """
 
-import re
 import sys
 from pathlib import Path
 
 import nbformat
 
 from notebook_utils import delete_model, list_models_on_disk
-from tasks.run_notebook import NOTEBOOK, ROOT, execute, fail, join_streams
+from tasks.run_notebook import NOTEBOOK, ROOT, drop_passing, execute, fail, join_streams
 
-LOADING = re.compile(r"Loading weights: .*%\|")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # shown as "not found" without the kernel; its text stays
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -47,19 +45,14 @@ def delete_practice_exports() -> None:
 def tidy(notebook) -> None:
     """Take out, in place, what is of no use without the kernel, or differs from run to run."""
     join_streams(notebook)
+    drop_passing(notebook)
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.metadata.pop("execution", None)
-        cell.outputs = [output for output in cell.outputs if not is_passing(output.get("data", {}))]
         for data in (output.get("data", {}) for output in cell.outputs):
             data.pop(WIDGET, None)
             if "image/png" in data:
                 data.pop("image/jpeg", None)  # the same picture twice
-
-
-def is_passing(data: dict) -> bool:
-    """Whether an output is gone with the kernel (the chat page) or was of interest only meanwhile (a loading bar)."""
-    return "<iframe" in data.get("text/html", "") or bool(LOADING.match(data.get("text/plain", "")))
 
 
 def unfit(notebook) -> list[str]:

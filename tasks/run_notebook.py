@@ -9,6 +9,7 @@ Does not: anything the tutorial itself says or does (qwen2-vl.ipynb). The tracke
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
 BUILD = ROOT / "build"
+LOADING = re.compile(r"Loading weights: .*%\|")
 SET_UP = "the packages are not installed in this Python: run `make run`, or `python3 tasks/bootstrap.py` first"
 
 
@@ -35,6 +37,7 @@ def main(source=NOTEBOOK, build=BUILD) -> int:
     notebook = nbformat.read(source, as_version=4)
     problem = run(notebook, source.parent)
     join_streams(notebook)
+    drop_passing(notebook)
     files = saved(notebook, build)
     if problem:
         return fail(f"{problem}\n{files}")
@@ -135,6 +138,17 @@ def join_streams(notebook) -> None:
                 joined.append(output)
         if joined:
             cell.outputs = joined
+
+
+def drop_passing(notebook) -> None:
+    """Remove outputs that are gone with the kernel (the chat page's frame) or mattered only meanwhile (loading bars)."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_passing(output.get("data", {}))]
+
+
+def is_passing(data: dict) -> bool:
+    return "<iframe" in data.get("text/html", "") or bool(LOADING.match(data.get("text/plain", "")))
 
 
 def first_answer(notebook) -> str:

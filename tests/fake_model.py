@@ -43,7 +43,7 @@ class FakeModel:
     """Answers with `say(inputs)`: token ids. With `gated`, it waits for `allow(n)` before each token.
 
     Seen from outside: `calls` (the inputs of each `generate`), `said` (tokens so far, of all calls), `most_at_once`,
-    and `told_to_stop`, an event set when that happens while it waits for a token to be allowed.
+    and `told_to_stop`, an event that is set when the stopping criteria say so, also while it waits for a token.
     """
 
     def __init__(self, say: Callable[[dict], Iterable[int]], *, window: int = 32768, practice: bool = False,
@@ -64,12 +64,13 @@ class FakeModel:
 
     def _wait_for_gate(self, stopping: Callable[[], bool]) -> None:
         while not self._gate.acquire(timeout=0.01):
-            if stopping():
-                self.told_to_stop.set()
+            stopping()
 
     def generate(self, *, streamer, stopping_criteria, max_new_tokens, **inputs):
         def stopping() -> bool:
-            return bool(stopping_criteria(inputs["input_ids"], None).all())
+            if told := bool(stopping_criteria(inputs["input_ids"], None).all()):
+                self.told_to_stop.set()
+            return told
 
         self.calls.append({"max_new_tokens": max_new_tokens, **inputs})
         self._running += 1

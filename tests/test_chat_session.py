@@ -89,6 +89,15 @@ def test_the_model_is_fed_what_the_processor_would_feed_it(tiny_processor, messa
         assert torch.equal(inputs[name], expected[name]), name
 
 
+def test_a_pixel_budget_given_at_loading_holds(tiny_dir):
+    from transformers import AutoProcessor
+    processor = AutoProcessor.from_pretrained(tiny_dir, min_pixels=40 * 28 * 28, max_pixels=90 * 28 * 28)
+    messages = [user(image(SQUARE), image(Image.new("RGB", (1000, 800))), text("Which is larger?"))]
+    inputs = build_inputs(processor, messages)
+    assert torch.equal(inputs["input_ids"], as_the_processor_does(processor, messages)["input_ids"])
+    assert all(40 <= tokens <= 90 for tokens in inputs["image_grid_thw"].prod(dim=1) / 4)
+
+
 @given(words=st.text(max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_ordinary_text_gets_the_tokens_that_the_tokenizer_gives_it(tiny_processor, words):
@@ -243,11 +252,11 @@ def test_closing_stops_the_model_within_a_token():
     assert next(pieces) == "a"
     with ThreadPoolExecutor() as pool:
         closing = pool.submit(pieces.close)
-        session.model.told_to_stop.wait()
+        assert session.model.told_to_stop.wait(30)
         session.model.allow()
         closing.result()
     assert left_over() == []
-    assert len(session.model.said) == 2  # the one that was read, and the one under way
+    assert len(session.model.said) <= 2  # the one that was read, and the one under way
     assert "".join(session.stream(HELLO, max_new_tokens=5)) == "aaaaa"
 
 
@@ -265,10 +274,11 @@ def test_ctrl_c_while_waiting_for_ones_turn_does_not_wait_for_the_others_answer(
     first, second = session.stream(HELLO), session.stream(HELLO)
     session.model.allow(1)
     assert next(first) == "a"
-    threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+    ctrl_c = threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     rescue = threading.Timer(30, session.model.allow)  # so that this test fails rather than hangs
     rescue.start()
     with pytest.raises(KeyboardInterrupt):
+        ctrl_c.start()
         next(second)
     rescue.cancel()
     assert len(left_over()) == 1  # the first, which still waits for its second token

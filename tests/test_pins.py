@@ -17,7 +17,7 @@ from tutorial.versions import check_versions
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ("requirements.txt", "requirements-test.txt")
 RUNTIME_CODE = ("*.py", "*.ipynb", "tutorial/*.py", "session/*.py", "tasks/*.py", "tiny_model/scenes.py")
-DEVELOPERS_CODE = ("tiny_model/*.py", "tests/*.py")
+DEVELOPERS_CODE = ("tiny_model/*.py", "tests/*.py", "benchmarks/*.py", "docs/*.py")
 
 
 def pinned(*names):

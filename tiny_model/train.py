@@ -312,7 +312,7 @@ class Trainer:
             if self.step % 50 == 0 or self.step == until:
                 self.report(logs, tally, time.time() - began)
                 tally, logs = {}, []
-            if self.step % 250 == 0 or self.step == until:
+            if self.step % 125 == 0 or self.step == until:
                 self.save()
 
     def report(self, logs, tally, seconds):

@@ -1,6 +1,6 @@
 """Write docs/page.png, the README's picture of the chat page, from the running page: `make screenshot`.
 
-    .venv/bin/python tasks/screenshot.py
+    .venv/bin/python docs/screenshot.py
 
 Lives here: a visitor in headless Chromium who uploads a drawn scene, asks and waits for the answer.
 Does not: the page (gradio_helper.py), starting a model (tasks/demo.py). Needs requirements-test.txt and Chromium.
