@@ -141,7 +141,7 @@ def join_streams(notebook) -> None:
 
 
 def drop_passing(notebook) -> None:
-    """Remove outputs that are gone with the kernel (the chat page's frame) or mattered only meanwhile (loading bars)."""
+    """Remove outputs that are gone with the kernel (the chat page) or mattered only meanwhile (loading bars)."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not is_passing(output.get("data", {}))]

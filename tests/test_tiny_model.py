@@ -183,7 +183,7 @@ def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loade
 
     monkeypatch.setattr(train, "build_processor", lambda: loaded[1])  # the shipped one: building it takes long
     options = argparse.Namespace(
-        stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, folder=tmp_path / "whole"
+        stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, int4=False, folder=tmp_path / "whole"
     )
     whole = train.Trainer(options)
     whole.train()
@@ -197,6 +197,18 @@ def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loade
         assert torch.equal(value, second.model.state_dict()[name]), name
     rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 4 and rows[-1]["dense"] > 0
+
+
+def test_rounding_to_int4_keeps_sixteen_levels_a_group_and_zero_itself():
+    from tiny_model.train import as_int4
+
+    weight = torch.randn(4, 256, generator=torch.Generator().manual_seed(0))
+    weight[:, 0] = 0
+    rounded = as_int4(weight)
+    assert max(len(group.unique()) for group in rounded.view(8, 128)) <= 16
+    assert torch.equal(rounded[:, 0], weight[:, 0])
+    step = (weight.view(8, 128).amax(1) - weight.view(8, 128).amin(1)) / 15
+    assert ((rounded - weight).abs().view(8, 128).amax(1) <= step).all()
 
 
 def test_overlap_of_boxes():

@@ -1,4 +1,4 @@
-"""Train the embedded model: `python -m tiny_model.train --stage vision`, then `--stage joint`.
+"""Train the embedded model: `python -m tiny_model.train --stage vision`, then `--stage joint --int4`.
 
 Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the
 last checkpoint):
@@ -9,6 +9,7 @@ of. Not here: how batches are made (`batches.py`), how the result is measured (`
 """
 
 import argparse
+import contextlib
 import copy
 import json
 import random
@@ -95,6 +96,15 @@ def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, dict]:
         look = look.gather(1, (visual[0].nonzero()[0] + row * width + column)[:, None])
         loss, log["looks"] = loss - POINTER_WEIGHT * look.mean(), look.exp().mean().item()
     return loss, log
+
+
+def as_int4(weight: torch.Tensor, group: int = 128) -> torch.Tensor:
+    """`weight` (rows, columns) as the default INT4 export will round it: asymmetric, 16 levels a group of one row."""
+    grouped = weight.view(weight.shape[0], -1, group)
+    low, high = grouped.amin(dim=2, keepdim=True).clamp(max=0), grouped.amax(dim=2, keepdim=True).clamp(min=0)
+    scale = (high - low).clamp(min=1e-8) / 15
+    zero = (-low / scale).round()
+    return (((grouped / scale).round() + zero).clamp(0, 15).sub(zero) * scale).view_as(weight)
 
 
 class TokenWeights:
@@ -281,6 +291,17 @@ class Trainer:
             total, log = total + place, log | errors | {"loss": total.item()}
         return total, log
 
+    @contextlib.contextmanager
+    def rounded(self):
+        """Inside, the language model's layers are as the INT4 export rounds them; the exact weights are what learns."""
+        layers = self.model.model.language_model.layers
+        exact = {p: p.data for p in layers.parameters() if p.ndim == 2} if self.options.int4 else {}
+        for parameter, data in exact.items():
+            parameter.data = as_int4(data)
+        yield
+        for parameter, data in exact.items():
+            parameter.data = data
+
     def backward(self) -> dict:
         """Gradients of one step; returns what to log."""
         logs = {"exact": {}}
@@ -299,7 +320,8 @@ class Trainer:
         began, until, tally, logs = time.time(), until or self.steps, {}, []
         while self.step < until:
             self.schedule()
-            log = self.backward()
+            with self.rounded():
+                log = self.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             for optimizer in self.optimizers:
                 optimizer.step()
