@@ -45,7 +45,7 @@ def positions(model, batch) -> torch.Tensor:
     grids = torch.tensor([[t, 2 * h, 2 * w]] * batch.media) if batch.media else None
     kind = {"video_grid_thw": grids} if batch.video else {"image_grid_thw": grids}
     prefix, _ = model.model.get_rope_index(batch.input_ids[:1, :inside], **kind)
-    columns = torch.arange(batch.branch.shape[1])
+    columns = torch.arange(batch.branch.shape[1], device=batch.branch.device)
     fresh = batch.branch != batch.branch.roll(1, dims=1)
     start = (columns * fresh).cummax(dim=1).values  # where each token's branch begins
     out = (columns - start + prefix.max() + 1).expand(3, -1, -1).clone()

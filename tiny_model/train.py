@@ -243,7 +243,7 @@ class Trainer:
         source = own if own.exists() else before if self.options.stage == "joint" else None
         if source is None:
             return
-        state = torch.load(source, weights_only=False)
+        state = torch.load(source, map_location="cpu", weights_only=False)
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         if source == own:
@@ -364,6 +364,7 @@ def main():
     parser.add_argument("--rate", type=float, default=1.0, help="multiplies the learning rates")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="build/train", help="checkpoints and the log")
+    parser.add_argument("--int4", action="store_true", help="learn with weights rounded as the INT4 export does")
     parser.add_argument(
         "--bfloat16", action="store_true", help="matrix products in bfloat16: faster where the CPU or GPU has it"
     )
