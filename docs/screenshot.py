@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 PICTURE = ROOT / "build" / "scene.png"
-SIZE = {"width": 1000, "height": 760}
+SIZE = {"width": 1000, "height": 860}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PATIENCE_MS = 60_000
 
@@ -37,7 +37,7 @@ def photograph(address: str, path: Path) -> None:
         tab.goto(address)
         tab.locator("input[type=file]").first.set_input_files(str(PICTURE))
         tab.locator(".thumbnails").get_by_role("button", name="Remove").first.wait_for()
-        for count, question in enumerate(("Describe this image.", "Where is the star?"), 1):
+        for count, question in enumerate(("What shape is red?", "Where is it?"), 1):
             tab.get_by_placeholder("Ask about a picture").fill(question)
             tab.get_by_text("Submit", exact=True).click()
             tab.get_by_test_id("bot").nth(count - 1).get_by_text(".").first.wait_for()
