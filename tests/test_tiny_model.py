@@ -199,8 +199,20 @@ def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loade
     assert rows[-1]["step"] == 4 and rows[-1]["dense"] > 0
 
 
+def test_training_can_go_on_from_a_shipped_model_with_its_own_tokenizer(tmp_path, loaded, tiny_dir):
+    from tiny_model import train
+
+    options = argparse.Namespace(
+        stage="joint", steps=1, start=str(tiny_dir), rate=1.0, seed=0, bfloat16=False, int4=True, folder=tmp_path
+    )
+    trainer = train.Trainer(options)
+    assert trainer.processor.tokenizer.get_vocab() == loaded[1].tokenizer.get_vocab()
+    shipped = loaded[0].state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in trainer.model.state_dict().items())
+
+
 def test_rounding_to_int4_keeps_sixteen_levels_a_group_and_zero_itself():
-    from tiny_model.train import as_int4
+    from tiny_model.losses import as_int4
 
     weight = torch.randn(4, 256, generator=torch.Generator().manual_seed(0))
     weight[:, 0] = 0
