@@ -44,7 +44,7 @@ clean:  ## remove build/ and caches; keeps what took long: .venv, models/, check
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} +
 
 setup:  ## make .venv and install requirements.txt, where that is not done
-	@$(PYTHON) tasks/bootstrap.py
+	@"$(PYTHON)" tasks/bootstrap.py
 
 setup-tests:  ## the same with requirements-test.txt
-	@$(PYTHON) tasks/bootstrap.py --tests
+	@"$(PYTHON)" tasks/bootstrap.py --tests

@@ -268,8 +268,16 @@ def test_a_generator_that_is_dropped_stops_the_model():
     assert left_over() == []
 
 
+@pytest.fixture
+def python_heeds_ctrl_c():
+    """As in a terminal: a process that a shell started in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there, Ctrl-C does not interrupt waiting for a queue")
-def test_ctrl_c_while_waiting_for_ones_turn_does_not_wait_for_the_others_answer():
+def test_ctrl_c_while_waiting_for_ones_turn_does_not_wait_for_the_others_answer(python_heeds_ctrl_c):
     session = ChatSession(saying("ab", PROCESSOR, gated=True), PROCESSOR)
     first, second = session.stream(HELLO), session.stream(HELLO)
     session.model.allow(1)
