@@ -14,8 +14,7 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from tiny_model import evaluate, report
-
-TOKEN = 28 * 28
+from tiny_model.model import PIXELS_PER_TOKEN
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,9 @@ def test_the_exported_tokenizer_agrees_and_round_trips(int4_dir, processor, text
 @pytest.mark.parametrize("size", [(140, 140), (640, 480), (4000, 3000)])
 def test_the_seeds_pixel_budget_holds(int4_dir, size):
     low, high = 256, 1280
-    processor = AutoProcessor.from_pretrained(int4_dir, min_pixels=low * TOKEN, max_pixels=high * TOKEN)
+    processor = AutoProcessor.from_pretrained(
+        int4_dir, min_pixels=low * PIXELS_PER_TOKEN, max_pixels=high * PIXELS_PER_TOKEN
+    )
     grid = processor.image_processor([Image.new("RGB", size)], return_tensors="pt")["image_grid_thw"][0]
     assert low <= int(grid.prod()) // 4 <= high
 

@@ -141,6 +141,15 @@ def test_a_video_is_uploaded_and_answered(visit, tmp_path):
         assert "pixel_values_videos" in model.calls[0]
 
 
+def stop_in_time(visitor, model) -> None:
+    """Click Stop while the gated `model` answers: it must be told before its hundredth word, and is free afterwards."""
+    visitor.click("Stop")
+    while not model.told_to_stop.wait(0.5) and len(model.said) < 100:
+        model.allow(1)
+    assert len(model.said) < 100
+    model.allow()
+
+
 def test_stop_ends_the_answer_and_the_next_question_is_answered(visit):
     model = saying("abcdefgh" * 20, PROCESSOR, gated=True)
     with served(model) as demo:
@@ -148,11 +157,7 @@ def test_stop_ends_the_answer_and_the_next_question_is_answered(visit):
         visitor.ask("Tell me the alphabet")
         model.allow(8)
         visitor.wait_for("abcdefgh")
-        visitor.click("Stop")
-        while not model.told_to_stop.wait(0.5) and len(model.said) < 100:
-            model.allow(1)
-        assert len(model.said) < 100
-        model.allow()
+        stop_in_time(visitor, model)
         visitor.ask("Once more")
         visitor.wait_for("abcdefgh" * 20)
         assert visitor.answers.count() == 2
@@ -166,11 +171,7 @@ def test_stop_before_the_first_word(visit):
         visitor = visit(demo.local_url)
         visitor.ask("Slow question")
         visitor.wait_for("…")
-        visitor.click("Stop")
-        while not model.told_to_stop.wait(0.5) and len(model.said) < 100:
-            model.allow(1)
-        assert len(model.said) < 100
-        model.allow()
+        stop_in_time(visitor, model)
         visitor.ask("Quick question")
         visitor.wait_for("abc" * 60)
 

@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 
 from tiny_model import questions, scenes
+from tiny_model.model import PIXELS_PER_TOKEN
 
 HELD_OUT = 2_000_000  # seeds from here on are never used in training
 KINDS = (*questions.KINDS, "pair", "video", "off_topic", "photo")
-TOKEN = 28 * 28
 BUDGETS = {"16 visual tokens": 16, "64": 64, "144": 144, "256": 256, "400": 400}
 
 
@@ -126,7 +126,7 @@ def answers(
     """Greedy answers with special tokens kept (boxes need them), end token removed. budget: (min, max) visual tokens
     a picture.
     """
-    pixels = {"min_pixels": budget[0] * TOKEN, "max_pixels": budget[1] * TOKEN} if budget else {}
+    pixels = {"min_pixels": budget[0] * PIXELS_PER_TOKEN, "max_pixels": budget[1] * PIXELS_PER_TOKEN} if budget else {}
     out = []
     for start in range(0, len(cases), batch):
         part = cases[start : start + batch]

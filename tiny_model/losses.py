@@ -85,21 +85,17 @@ def as_int4(weight: torch.Tensor, group: int = 128) -> torch.Tensor:
     return (((grouped / scale).round() + zero).clamp(0, 15).sub(zero) * scale).view_as(weight)
 
 
-class TokenWeights:
-    """Weight of each answer token in the loss: words that carry the answer count, filler hardly does."""
-
-    def __init__(self, tokenizer):
-        words = [*scenes.COLOURS, *scenes.SHAPES, *scenes.BACKGROUNDS, *questions.NUMBERS, *scenes.DIRECTIONS]
-        words += ["top", "bottom", "middle", "first", "second", "there", "a", "on", ".", ",", "shapes"]
-        ids = [tokenizer(f" {w}")["input_ids"][-1] for w in words]
-        ids += [
-            tokenizer(w)["input_ids"][0]
-            for w in ("Yes", "No", "The", "There", "I", "It", "Both", "Please", "A", ".", ",")
-        ]
-        self.table = torch.full((len(tokenizer),), 0.15)
-        self.table[ids] = 1.0
-        coordinates = [tokenizer.convert_tokens_to_ids(str(v)) for v in range(0, 1001, questions.BOX_STEP)]
-        self.table[coordinates] = 0.6
+def token_weights(tokenizer) -> torch.Tensor:
+    """Weight (vocabulary) of each answer token in the loss: words that carry the answer count, filler hardly does."""
+    words = [*scenes.COLOURS, *scenes.SHAPES, *scenes.BACKGROUNDS, *questions.NUMBERS, *scenes.DIRECTIONS]
+    words += ["top", "bottom", "middle", "first", "second", "there", "a", "on", ".", ",", "shapes"]
+    ids = [tokenizer(f" {w}")["input_ids"][-1] for w in words]
+    starts = ("Yes", "No", "The", "There", "I", "It", "Both", "Please", "A", ".", ",")
+    ids += [tokenizer(w)["input_ids"][0] for w in starts]
+    weights = torch.full((len(tokenizer),), 0.15)
+    weights[ids] = 1.0
+    weights[[tokenizer.convert_tokens_to_ids(str(v)) for v in range(0, 1001, questions.BOX_STEP)]] = 0.6
+    return weights
 
 
 def answer_loss(model, hidden, batch, table) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,9 +3,11 @@
 Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the
 last checkpoint):
 1. vision: throw-away linear heads on the visual tokens learn what each token covers (dense labels);
-2. joint: answers, with the dense labels kept, and two more throw-away heads that make place explicit inside the
-language model: early layers say the row and column of a visual token, a later one the box of what the answer speaks
-of. Not here: how batches are made (`batches.py`), what is minimised (`losses.py`), how the result is measured
+2. joint: answers, with the dense labels kept, and three more throw-away heads that make place explicit inside the
+language model: early layers say the row and column of a visual token and the size of the grid, a later one the box of
+what the answer speaks of.
+
+Not here: how batches are made (`batches.py`), what is minimised (`losses.py`), how the result is measured
 (`evaluate.py`).
 """
 
@@ -74,7 +76,7 @@ class Trainer:
         self.processor = self._processor()
         self.model = build_model(self.processor.tokenizer).to(self.device)
         self.heads = losses.Heads(self.model.config.text_config.hidden_size).to(self.device)
-        self.packer, self.table = batches.Packer(self.processor), losses.TokenWeights(self.processor.tokenizer).table
+        self.packer, self.table = batches.Packer(self.processor), losses.token_weights(self.processor.tokenizer)
         self.steps = options.steps or STEPS[options.stage]
         self.step, self.rng = 0, random.Random(f"{options.seed} {options.stage}")
         self.optimizers = self._optimizers()
