@@ -1,117 +1,209 @@
-"""ChatSession: from a conversation, as plain data, to the pieces of its answer.
+"""ChatSession: from a conversation, as plain data, to the pieces of its answer; each picture seen once, each token
+read once.
 
-Here: running the model, streaming, stopping. Not here: what a message may hold and how it becomes tokens
-(`session.prompt`), files (`session.media`), widgets and web pages.
+Here: the path of one message, and who may compute when. Not here: what a message may hold and how it becomes tokens
+(`session.prompt`), files (`session.media`), OpenVINO (`session.model`), what is kept (`session.kept`), choosing
+tokens (`session.decode`), widgets and web pages.
 
     session = ChatSession(model, processor)
     for piece in session.stream([{"role": "user", "content": "Hello!"}]):
         print(piece, end="")
 
-The caller passes the whole history every time: the session remembers nothing of a conversation.
+The caller passes the whole history every time. What the session remembers is a cache, never a source of truth: undo,
+edit, retry, another visitor are only other lists of messages.
 """
 
-import queue
+import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
-from transformers.generation.streamers import BaseStreamer
+import numpy as np
 
+from session.decode import Chooser, Options, pieces, until
+from session.kept import Conversations, Features
 from session.media import MediaError
-from session.prompt import SessionError, build_inputs, check_messages
+from session.model import Interrupted, UnsupportedModelError, VisionLanguageModel
+from session.prompt import Prompt, SessionError, blocks, build_prompt, check_messages
+from session.reading import Progress, Reader, Work
+from session.turns import Turns
 
-__all__ = ["ChatSession", "MediaError", "SessionError"]
+__all__ = ["Answer", "ChatSession", "MediaError", "Progress", "SessionError", "Stats", "UnsupportedModelError"]
 
-_END = object()
+
+@dataclass
+class Stats:
+    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew) and seconds."""
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    visual_tokens: int = 0
+    seen_tokens: int = 0
+    answer_tokens: int = 0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
 
 
 class ChatSession:
-    """Answers conversations with one model, one at a time: others wait for their turn."""
+    """Answers all conversations with one model. Several may be under way: they compute in turns, token by token.
 
-    def __init__(self, model, processor):
-        self.model = model
-        self.processor = processor
-        self._turn = threading.Lock()
+    model: an OVModelForVisualCausalLM of Qwen2-VL or Qwen2.5-VL, best loaded with `compile=False`, because its language
+    model is edited and compiled here (see `session.model`). Raises UnsupportedModelError.
+    """
 
-    def stream(self, messages: list[dict], *, max_new_tokens: int = 256, **generation) -> Iterator[str]:
-        """Yield the answer to `messages` (see `session.prompt`) in pieces; a character is never cut in two.
+    open_model = VisionLanguageModel  # tests put another here
 
-        `generation` goes to `model.generate` as it is. Closing the generator stops the model within a token; when
-        `close()` returns, or an exception leaves here, nothing runs any more. Raises SessionError for messages that
-        cannot be answered, MediaError for files that cannot be used, and whatever the model raises.
+    def __init__(self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30):
+        """Kept are up to `max_conversations` that nobody is in right now, within `max_bytes`, and features of
+        pictures within a quarter of these.
         """
+        self.processor = processor
+        self._defaults = model.generation_config
+        self._model = self.open_model(model)
+        self._reader = Reader(self._model, Features(max_bytes // 4))
+        self._conversations = Conversations(self._model.new_cache, max_conversations, max_bytes)
+        self._turns = Turns()
+        self._asked: list[Work] = []  # of the answers under way: preparing gives way to them
+
+    def stream(
+        self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
+    ) -> "Answer":
+        """The answer to `messages` (see `session.prompt`) in pieces; a character is never cut in two.
+
+        Nothing happens before the first piece is asked for. `options` are those of `session.decode.Options`.
+        `progress` is called in the thread that asks for the first piece. Raises, there too: SessionError for messages
+        that cannot be answered, MediaError for files that cannot be used, TypeError for unknown options.
+        """
+        return Answer(lambda answer: self._texts(answer, messages, progress, options))
+
+    def prepare(self, messages: list[dict]) -> None:
+        """Look at the pictures of `messages` and read all that is certain before the last message has its text.
+
+        Gives way when a question comes, from whomever, and goes on when it is answered. Raises MediaError and
+        SessionError as `stream` does.
+        """
+        *before, last = messages
+        media = [block for block in blocks(last) if block["type"] != "text"]
+        prompt = build_prompt(self.processor, [*before, {"role": last["role"], "content": media}])
+        self._check_length(prompt, 0)
+        end = self.processor.tokenizer.eos_token_id  # of the last message: all before it is certain
+        certain = len(prompt.ids) - 1 - prompt.ids[::-1].index(end) if end in prompt.ids else 0
+        work, done = Work(prompt, self._model), False
+        while not done:
+            while self._asked:
+                time.sleep(0.02)
+            done = self._prepare_more(work, certain)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes kept for later. Conversations count as float32: an upper bound, OpenVINO's KV cache has 8 bits."""
+        return {"features": self._reader.features.bytes, "conversations": self._conversations.bytes}
+
+    def _texts(self, answer: "Answer", messages: list[dict], progress, given: dict) -> Iterator[str]:
         check_messages(messages)
-        run = _Run()
-        options = {"max_new_tokens": max_new_tokens, **generation}
-        worker = threading.Thread(target=self._work, args=(run, messages, options), name="chat-session", daemon=True)
-        worker.start()
+        options = Options.merged(self._defaults, given)
+        prompt = build_prompt(self.processor, messages)
+        self._check_length(prompt, options.max_new_tokens)
+        work = Work(prompt, self._model)
+        answer.stats.prompt_tokens = len(work)
+        answer.stats.visual_tokens = sum(block.tokens for _, block in work.blocks)
+        tokens = self._tokens(answer, work, options, progress)
+        self._asked.append(work)
         try:
-            yield from _join(run.tokens(), self.processor.tokenizer)
+            yield from until(options.stop, pieces(tokens, self.processor.tokenizer))
+        except Interrupted:
+            return  # whoever closed the answer does not want to hear about it
         finally:
-            run.stopped.set()
-            worker.join()
+            tokens.close()
+            self._asked.remove(work)
 
-    def _work(self, run: "_Run", messages: list[dict], options: dict) -> None:
-        """Generate in a thread of its own; what happens here, errors too, reaches the caller through `run`."""
+    def _tokens(self, answer: "Answer", work: Work, options: Options, progress) -> Iterator[int]:
+        """Read the prompt, then write: token by token, until one of those that end an answer."""
+        stats, chooser, ids = answer.stats, Chooser(options, len(work)), list(work.prompt.ids)
+        with self._turn(answer.wanted):
+            conversation = self._conversations.take(work.keys)
+        stats.reused_tokens = len(conversation.keys)
         try:
-            while not self._turn.acquire(timeout=0.1):
-                if run.stopped.is_set():
+            logits = None
+            while len(conversation.keys) < len(work):
+                with self._turn(answer.wanted):
+                    before = self._reader.seen_tokens
+                    logits = self._reader.read_on(conversation, work, len(work), progress)
+                    stats.seen_tokens += self._reader.seen_tokens - before
+            for number in range(options.max_new_tokens):
+                if number:
+                    with self._turn(answer.wanted):
+                        place = np.full((3, 1), work.next_place + number - 1)
+                        logits = conversation.cache.read(self._model.embed(ids[-1:]), place)
+                    conversation.keys.append(ids[-1])
+                ids.append(chooser.choose(ids, logits))
+                stats.first_token_s = stats.first_token_s or time.perf_counter() - answer.began
+                stats.answer_tokens += 1
+                if ids[-1] in options.ends:
                     return
-            try:
-                self._generate(run, messages, options)
-            finally:
-                self._turn.release()
-        except BaseException as error:  # it is raised again where the caller can see it
-            run.pieces.put(error)
+                yield ids[-1]
         finally:
-            run.pieces.put(_END)
+            with self._turns.turn(lambda: True):
+                self._conversations.give_back(conversation)
 
-    def _generate(self, run: "_Run", messages: list[dict], options: dict) -> None:
-        inputs = build_inputs(self.processor, messages)
-        length, window = inputs["input_ids"].shape[1], self.model.config.get_text_config().max_position_embeddings
-        if length + options["max_new_tokens"] > window:
+    def _prepare_more(self, work: Work, certain: int) -> bool:
+        """Read all that is certain, unless somebody asks; whether that is done."""
+
+        def unhindered() -> bool:
+            """Nobody asks, or all who do need just what is being done."""
+            at = self._reader.looking_at
+            return all(at in {b.digest for _, b in asked.blocks} for asked in tuple(self._asked))
+
+        with contextlib.suppress(Interrupted), self._turn(unhindered):
+            conversation = self._conversations.take(work.keys[: certain + 1])
+            try:
+                while len(conversation.keys) < certain:
+                    self._reader.read_on(conversation, work, certain)
+                return True
+            finally:
+                self._conversations.give_back(conversation)
+        return False
+
+    @contextlib.contextmanager
+    def _turn(self, wanted: Callable[[], bool]) -> Iterator[None]:
+        """Inside, the model is ours, and what it computes is interrupted when it is no longer `wanted`."""
+        with self._turns.turn(wanted):
+            self._model.wanted = wanted
+            yield
+
+    def _check_length(self, prompt: Prompt, new_tokens: int) -> None:
+        if len(prompt.ids) + new_tokens > self._model.window:
             raise SessionError(
-                f"This conversation is too long: {length} tokens and up to {options['max_new_tokens']} for the answer, "
-                f"but the model reads {window}. Start a new one, or use fewer or smaller pictures."
+                f"This conversation is too long: {len(prompt.ids)} tokens and up to {new_tokens} for the answer, "
+                f"but the model reads {self._model.window}. Start a new one, or use fewer or smaller pictures."
             )
-        self.model.generate(**inputs, **options, streamer=run, stopping_criteria=StoppingCriteriaList([run]))
 
 
-class _Run(BaseStreamer, StoppingCriteria):
-    """The thread between `generate` and one caller: token ids go out, the wish to stop comes in."""
+class Answer(Iterator[str]):
+    """The pieces of one answer. `stats` is complete when it ends.
 
-    def __init__(self):
-        self.pieces = queue.SimpleQueue()  # token ids, or one exception; then _END
-        self.stopped = threading.Event()
-        self._prompt_seen = False
+    Closing it, or dropping it, stops the model within a token; when `close()` returns, nothing runs any more. Unlike
+    a generator it can be closed from another thread while a piece is waited for.
+    """
 
-    def put(self, value: torch.Tensor) -> None:
-        if self._prompt_seen:
-            self.pieces.put(int(value))
-        self._prompt_seen = True  # `generate` streams the prompt first
+    def __init__(self, texts: Callable[["Answer"], Iterator[str]]):
+        self.stats = Stats()
+        self._closed, self._running = threading.Event(), threading.Lock()
+        self._texts = texts(self)
+        self.began = 0.0
 
-    def end(self) -> None:
-        """The worker says when it ends, with or without an error."""
+    def __next__(self) -> str:
+        with self._running:
+            self.began = self.began or time.perf_counter()
+            try:
+                return next(self._texts)
+            finally:
+                self.stats.total_s = time.perf_counter() - self.began
 
-    def __call__(self, input_ids: torch.Tensor, scores, **kwargs) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self.stopped.is_set(), device=input_ids.device)
+    def close(self) -> None:
+        self._closed.set()
+        with self._running:
+            self._texts.close()
 
-    def tokens(self) -> Iterator[int]:
-        while (item := self.pieces.get()) is not _END:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-
-def _join(tokens: Iterable[int], tokenizer) -> Iterator[str]:
-    """Text of `tokens`, without control tokens. A character may take several tokens: it waits for the last of them."""
-    pending = []
-    for token in tokens:
-        pending.append(token)
-        text = tokenizer.decode(pending, skip_special_tokens=True)
-        if text and not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            yield text
-            pending = []
-    if text := tokenizer.decode(pending, skip_special_tokens=True):
-        yield text
+    def wanted(self) -> bool:
+        return not self._closed.is_set()

@@ -11,8 +11,11 @@ What people type stays text: "<|im_end|>" in a question is ten characters, never
 `processor(text=...)` cannot tell the two apart, because it sees template and text as one string.
 """
 
+import hashlib
 import re
 import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 
@@ -29,6 +32,64 @@ _FRAMES = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sam
 
 class SessionError(ValueError):
     """Messages that cannot be answered. The text is a plain sentence that can be shown to a visitor."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the vision encoder sees in one piece: a picture, or one temporal slice of a video.
+
+    patches (h·w, values); grid (1, h, w) in patches; digest is the same for the same pixels and grid, and only for
+    these; tokens is how many visual tokens the language model gets.
+    """
+
+    patches: torch.Tensor
+    grid: tuple[int, int, int]
+    digest: bytes
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Medium:
+    """One picture or video as its processor returned it, (1, …) in each tensor, and its `kind`."""
+
+    kind: str
+    inputs: dict[str, torch.Tensor]
+    merge_size: int
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(time, height, width) in patches, two frames making one step in time."""
+        return tuple(self.inputs[f"{self.kind}_grid_thw"][0].tolist())
+
+    @property
+    def tokens(self) -> int:
+        time, height, width = self.grid
+        return time * height * width // self.merge_size**2
+
+    @property
+    def seconds(self) -> float | None:
+        """Of one step in time, where the model's positions depend on it (Qwen2.5-VL)."""
+        return self.inputs["second_per_grid_ts"].item() if "second_per_grid_ts" in self.inputs else None
+
+    def blocks(self) -> list[Block]:
+        time, height, width = self.grid
+        patches = self.inputs["pixel_values" if self.kind == "image" else "pixel_values_videos"]
+        return [self._block(part, (1, height, width)) for part in patches.chunk(time)]
+
+    def _block(self, patches: torch.Tensor, grid: tuple[int, int, int]) -> Block:
+        digest = hashlib.blake2b(patches.contiguous().numpy(), digest_size=16, salt=repr(grid).encode()[:16])
+        return Block(patches, grid, digest.digest(), len(patches) // self.merge_size**2)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation as the model reads it.
+
+    ids: tokens, with one placeholder for each visual token. media: in the order of their placeholders.
+    """
+
+    ids: list[int]
+    media: list[Medium] = field(default_factory=list)
 
 
 def check_messages(messages: list[dict]) -> None:
@@ -53,22 +114,32 @@ def blocks(message: dict) -> list[dict]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
-def build_inputs(processor, messages: list[dict]) -> dict[str, torch.Tensor]:
-    """What `model.generate` takes: input_ids and attention_mask (1, tokens), and pixels and grids where there are any.
+def build_prompt(processor, messages: list[dict]) -> Prompt:
+    """Tokens and media of `messages`. Raises MediaError.
 
     For text without control tokens the same, token for token, as
-    `processor(text=[template], images=..., videos=...)`. Raises MediaError.
+    `processor(text=[template], images=..., videos=...)`.
     """
     parts = _Parts(processor)
     skeleton = [{"role": m["role"], "content": [parts.take(block) for block in blocks(m)]} for m in messages]
     ids = _tokenize(processor, skeleton, parts)
-    vision = {name: torch.cat(tensors) for name, tensors in parts.vision.items()}
-    if "image_grid_thw" in vision:
-        ids = _expand(ids, processor.image_token_id, vision["image_grid_thw"], processor.image_processor.merge_size)
-    if "video_grid_thw" in vision:
-        ids = _expand(ids, processor.video_token_id, vision["video_grid_thw"], processor.video_processor.merge_size)
-    input_ids = torch.tensor([ids])
-    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **vision}
+    counts, pads = iter(parts.media), (processor.image_token_id, processor.video_token_id)
+    return Prompt([id_ for id_ in ids for _ in range(next(counts).tokens if id_ in pads else 1)], parts.media)
+
+
+def model_inputs(prompt: Prompt) -> dict[str, torch.Tensor]:
+    """What `model.generate` takes: input_ids and attention_mask (1, tokens), and pixels and grids where there are
+    any.
+    """
+    input_ids = torch.tensor([prompt.ids])
+    names = dict.fromkeys(name for medium in prompt.media for name in medium.inputs)
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **joined(prompt, names)}
+
+
+def joined(prompt: Prompt, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Those of the inputs `names` that the prompt's media have, one after the other in one tensor each."""
+    found = {name: [m.inputs[name] for m in prompt.media if name in m.inputs] for name in names}
+    return {name: torch.cat(tensors) for name, tensors in found.items() if tensors}
 
 
 class _Parts:
@@ -79,7 +150,7 @@ class _Parts:
 
     def __init__(self, processor):
         self.texts: list[str] = []
-        self.vision: dict[str, list[torch.Tensor]] = {}  # by the name that the model's input has
+        self.media: list[Medium] = []
         self._processor = processor
         self._marker = secrets.token_hex(8)  # nobody can type what nobody knows
 
@@ -87,9 +158,7 @@ class _Parts:
         if block["type"] == "text":
             self.texts.append(block["text"])
             return {"type": "text", "text": f"{self._marker}:{len(self.texts) - 1};"}
-        patches = _image_patches if block["type"] == "image" else _video_patches
-        for name, tensor in patches(self._processor, block).items():
-            self.vision.setdefault(name, []).append(tensor)
+        self.media.append((_image if block["type"] == "image" else _video)(self._processor, block))
         return {"type": block["type"]}
 
     def put_back(self, text: str) -> str:
@@ -122,21 +191,19 @@ def _tokenize(processor, skeleton: list[dict], parts: _Parts) -> list[int]:
     return ids
 
 
-def _expand(ids: list[int], placeholder: int, grids: torch.Tensor, merge_size: int) -> list[int]:
-    """Repeat the n-th `placeholder` once for each visual token of the n-th row (time, height, width) of `grids`."""
-    counts = iter((grids.prod(dim=-1) // merge_size**2).tolist())
-    return [id_ for id_ in ids for _ in range(next(counts) if id_ == placeholder else 1)]
+def _image(processor, block: dict) -> Medium:
+    inputs = processor.image_processor(images=[load_image(block["image"])], **_IMAGES)
+    return Medium("image", dict(inputs), processor.image_processor.merge_size)
 
 
-def _image_patches(processor, block: dict) -> dict[str, torch.Tensor]:
-    return processor.image_processor(images=[load_image(block["image"])], **_IMAGES)
-
-
-def _video_patches(processor, block: dict) -> dict[str, torch.Tensor]:
+def _video(processor, block: dict) -> Medium:
     """Frames are sampled already; their times go along for models that look at the clock (Qwen2-VL does not)."""
     source = block["video"]
     is_frames = isinstance(source, list | tuple)
     video = as_video(source, block.get("fps", USUAL_FPS)) if is_frames else load_video(source)
     count = len(video.frames)
     metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
-    return processor.video_processor(videos=[video.frames], video_metadata=[metadata], **_FRAMES)
+    inputs = dict(processor.video_processor(videos=[video.frames], video_metadata=[metadata], **_FRAMES))
+    if "second_per_grid_ts" in processor.model_input_names:  # Qwen2.5-VL's processor adds it to what this one returns
+        inputs["second_per_grid_ts"] = torch.tensor([processor.video_processor.temporal_patch_size / video.fps])
+    return Medium("video", inputs, processor.video_processor.merge_size)

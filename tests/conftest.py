@@ -46,6 +46,9 @@ PERSONAL = ("HF_TOKEN", "HF_ENDPOINT", ENDPOINT_VARIABLE, "GRADIO_SHARE", "GRADI
             "http_proxy", "https_proxy", "all_proxy")
 
 
+EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+
+
 # ---- isolation and the guard ----------------------------------------------------------------------------------------
 
 def pytest_configure(config):
@@ -208,8 +211,7 @@ def ov_model(int4_dir):
 def ov_model_fp32(fp32_dir):
     """Unquantized weights, and float32 kept everywhere: processors with bfloat16 units and the 8-bit KV cache round."""
     from optimum.intel.openvino import OVModelForVisualCausalLM
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-    return OVModelForVisualCausalLM.from_pretrained(str(fp32_dir), device="CPU", ov_config=exact)
+    return OVModelForVisualCausalLM.from_pretrained(str(fp32_dir), device="CPU", ov_config=EXACT)
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,26 @@
 """A model that says what a test tells it to, token by token, and a processor made of nothing: no weights, no files.
 
-`FakeModel.generate` calls its streamer and stopping criteria as Transformers does, so a ChatSession runs on it
-unchanged. `fake_processor` is Transformers' own Qwen2-VL processor around a tokenizer with one token for each byte.
+`FakeModel` takes the place of `session.model.VisionLanguageModel` in a `FakeSession`. `fake_processor` is
+Transformers' own Qwen2-VL processor around a tokenizer with one token for each byte.
 """
 
 import threading
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
-import torch
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl import Qwen2VLImageProcessorFast, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
+from chat_session import ChatSession
+from session.model import Interrupted
+from session.prompt import model_inputs
+
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
                   "<|video_pad|>"]
+VOCABULARY = 256 + len(CONTROL_TOKENS)
+END, PLACEHOLDERS = 256 + CONTROL_TOKENS.index("<|im_end|>"), (VOCABULARY - 2, VOCABULARY - 1)
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
     "{% if content['type'] == 'text' %}{{ content['text'] }}"
@@ -42,50 +48,90 @@ def fake_processor() -> Qwen2VLProcessor:
 class FakeModel:
     """Answers with `say(inputs)`: token ids. With `gated`, it waits for `allow(n)` before each token.
 
-    Seen from outside: `calls` (the inputs of each `generate`), `said` (tokens so far, of all calls), `most_at_once`,
-    and `told_to_stop`, an event that is set when the stopping criteria say so, also while it waits for a token.
+    Seen from outside: `calls` (the inputs of each prompt that was placed), `said` (tokens so far, of all answers),
+    `most_at_once`, and `told_to_stop`, an event that is set when an answer is closed before its end.
+
+    Embeddings are the token ids themselves, and -1 for what was seen in a picture.
     """
 
     def __init__(self, say: Callable[[dict], Iterable[int]], *, window: int = 32768, practice: bool = False,
                  gated: bool = False):
-        self.config = SimpleNamespace(
-            get_text_config=lambda: SimpleNamespace(max_position_embeddings=window), practice_model=practice
-        )
+        self.config = SimpleNamespace(practice_model=practice)
+        self.generation_config = SimpleNamespace(eos_token_id=END)
+        self.window, self.placeholders = window, PLACEHOLDERS
+        self.wanted = lambda: True
         self.say = say
         self.calls: list[dict] = []
         self.said: list[int] = []
         self.most_at_once = 0
-        self._running = 0
+        self.prompts: dict[tuple, dict] = {}
+        self.running = 0
         self._gate = threading.Semaphore(0 if gated else 10**9)
         self.told_to_stop = threading.Event()
+
+    def positions(self, prompt):
+        self.calls.append(model_inputs(prompt))
+        self.prompts[tuple(-1 if i in PLACEHOLDERS else i for i in prompt.ids)] = self.calls[-1]
+        return np.zeros((3, len(prompt.ids)), dtype=int), len(prompt.ids)
+
+    def embed(self, tokens):
+        return np.array([[-1 if i in PLACEHOLDERS else i] for i in tokens])
+
+    def see(self, block):
+        return np.full((block.tokens, 1), -1)
+
+    def new_cache(self) -> "FakeCache":
+        return FakeCache(self)
 
     def allow(self, tokens: int = 1000) -> None:
         self._gate.release(tokens)
 
-    def _wait_for_gate(self, stopping: Callable[[], bool]) -> None:
+    def wait_for_gate(self) -> None:
         while not self._gate.acquire(timeout=0.01):
-            stopping()
-
-    def generate(self, *, streamer, stopping_criteria, max_new_tokens, **inputs):
-        def stopping() -> bool:
-            if told := bool(stopping_criteria(inputs["input_ids"], None).all()):
+            if not self.wanted():
                 self.told_to_stop.set()
-            return told
+                raise Interrupted
 
-        self.calls.append({"max_new_tokens": max_new_tokens, **inputs})
-        self._running += 1
-        self.most_at_once = max(self.most_at_once, self._running)
+
+class FakeCache:
+    bytes = 0
+
+    def __init__(self, model: FakeModel):
+        self._model, self._tokens, self._answer = model, [], None
+
+    def copy_from(self, other: "FakeCache", length: int) -> None:
+        self._tokens = other._tokens[:length]
+
+    def read(self, embeddings, positions):
+        model = self._model
+        model.running += 1
+        model.most_at_once = max(model.most_at_once, model.running)
         try:
-            streamer.put(inputs["input_ids"])
-            for _, token in zip(range(max_new_tokens), self.say(inputs), strict=False):
-                self._wait_for_gate(stopping)
-                streamer.put(torch.tensor([token]))
-                self.said.append(token)
-                if stopping():
-                    break
-            streamer.end()
+            tokens = self._tokens + embeddings[:, 0].tolist()
+            answer = self._answer
+            if tuple(tokens) in model.prompts:
+                answer = iter(model.say(model.prompts[tuple(tokens)]))
+            token = next(answer, END) if answer else END
+            if token != END:
+                model.wait_for_gate()
+                model.said.append(token)
+            self._tokens, self._answer = tokens, answer
+            return np.eye(1, VOCABULARY, token, dtype=np.float32)[0]
         finally:
-            self._running -= 1
+            model.running -= 1
+
+
+class FakeSession(ChatSession):
+    """A ChatSession on a FakeModel: only what is below `session.model` is not the real thing."""
+
+    open_model = staticmethod(lambda model: model)
+
+    def _texts(self, *args):
+        try:
+            yield from super()._texts(*args)
+        except GeneratorExit:
+            self._model.told_to_stop.set()
+            raise
 
 
 def saying(text: str, processor, **options) -> FakeModel:

@@ -18,15 +18,19 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from gradio_helper import MAX_FILES, PRACTICE_BANNER, make_demo
-from tests.fake_model import FakeModel, echoing, fake_processor, last_question, saying
+from tests.fake_model import FakeModel, FakeSession, echoing, fake_processor, last_question, saying
 from tests.test_media import brightening, write_video
 
 PROCESSOR = fake_processor()
 
 
+def page_of(model) -> gr.Blocks:
+    return make_demo(model, PROCESSOR, session=FakeSession(model, PROCESSOR))
+
+
 @contextlib.contextmanager
 def served(model, **settings):
-    demo = make_demo(model, PROCESSOR)
+    demo = page_of(model)
     demo.launch(prevent_thread_lock=True, quiet=True, **settings)
     try:
         yield demo
@@ -152,7 +156,7 @@ def test_a_practice_model_is_announced_and_no_other(page):
         return [block.value for block in demo.blocks.values() if isinstance(block, gr.Markdown)]
 
     assert PRACTICE_BANNER not in texts(page)
-    assert PRACTICE_BANNER in texts(make_demo(saying("", PROCESSOR, practice=True), PROCESSOR))
+    assert PRACTICE_BANNER in texts(page_of(saying("", PROCESSOR, practice=True)))
 
 
 # ---- bad input: a plain sentence, and the conversation goes on ------------------------------------------------------
@@ -288,7 +292,7 @@ def settings_of(monkeypatch, **settings) -> dict:
     """What `demo.launch(**settings)` asks of Gradio."""
     asked = {}
     monkeypatch.setattr(gr.Blocks, "launch", lambda self, *args, **kwargs: asked.update(kwargs))
-    make_demo(None, PROCESSOR).launch(**settings)
+    page_of(echoing(PROCESSOR)).launch(**settings)
     return asked
 
 

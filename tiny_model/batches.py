@@ -20,6 +20,7 @@ IGNORE = -100
 NO_BOX = [float("nan")] * 4
 COLOUR_CLASSES = [*scenes.COLOURS, *(f"on {b}" for b in scenes.BACKGROUNDS), "not a scene"]
 SHAPE_CLASSES = ["none", *scenes.SHAPES]
+MOTION_CLASSES = ["none", *scenes.DIRECTIONS]
 ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
 NEXT = "<|im_end|>\n<|im_start|>user\n"
 
@@ -29,8 +30,9 @@ class Batch:
     """B samples with M media each, all of one grid (t, h, w) of merged tokens; N = t·h·w visual tokens a medium.
 
     pixel_values (B·M·4N, 1176); input_ids, labels, branch (B, L), branch 0 is the prefix and -1 padding; target (B,
-    L, 4), the box an answer token speaks of in fractions of the picture, NaN elsewhere; covers (B·M, N, 7), see
-    `coverage`, empty for videos; kinds: for every row the kind of its branches 1, 2, …
+    L, 4), the box that the next token speaks of in fractions of the picture, NaN elsewhere; looks (K, 4), each (row,
+    head, position, position there to look at when saying the next token); covers (B·M·t, h·w, 8), see `coverage`;
+    kinds: for every row the kind of its branches 1, 2, …
     """
 
     pixel_values: torch.Tensor
@@ -41,30 +43,39 @@ class Batch:
     labels: torch.Tensor
     branch: torch.Tensor
     target: torch.Tensor
+    looks: torch.Tensor
     covers: torch.Tensor
     kinds: list[list[str]]
 
 
-def coverage(scene: scenes.Scene | None, height: int, width: int) -> torch.Tensor:
+def coverage(scene: scenes.Scene | None, height: int, width: int, mover=None, direction: str = "none") -> torch.Tensor:
     """What each of height × width merged tokens covers: (colour class, shape class, is a shape's middle, and for
-    middles its offset (x, y) within the token and half its box (w, h), in tokens). scene None: not a drawn scene.
+    middles its offset (x, y) within the token and half its box (w, h), in tokens; motion class). scene None: not a
+    drawn scene. mover: the shape of the scene that moves in `direction`.
     """
-    out = torch.zeros(height, width, 7)
+    out = torch.zeros(height, width, 8)
     if scene is None:
         out[..., 0] = COLOUR_CLASSES.index("not a scene")
-        return out.view(-1, 7)
+        return out.view(-1, 8)
     out[..., 0] = COLOUR_CLASSES.index(f"on {scene.background}")
     middle_x, middle_y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
     for shape in scene.shapes:
         labels = torch.tensor([COLOUR_CLASSES.index(shape.colour), SHAPE_CLASSES.index(shape.kind)], dtype=torch.float)
         x1, y1, x2, y2 = scenes.box(shape, (width, height))  # in tokens; exact, as token cells are square
         inside = ((middle_y > y1) & (middle_y < y2))[:, None] & ((middle_x > x1) & (middle_x < x2))
-        out[..., :2][inside] = labels
+        motion = MOTION_CLASSES.index(direction if shape == mover else "none")
+        out[..., :2][inside], out[..., 7][inside] = labels, motion
         x, y = shape.x * width, shape.y * height
-        cell = out[min(height - 1, int(y)), min(width - 1, int(x))]
+        cell = out.view(-1, 8)[_cell(shape, (width, height))]
         cell[:2] = labels
-        cell[2:] = torch.tensor([1, x - int(x), y - int(y), (x2 - x1) / 2, (y2 - y1) / 2])
-    return out.view(-1, 7)
+        cell[2:] = torch.tensor([1, x - int(x), y - int(y), (x2 - x1) / 2, (y2 - y1) / 2, motion])
+    return out.view(-1, 8)
+
+
+def _cell(shape: scenes.Shape, size: tuple[int, int]) -> int:
+    """Which visual token of a picture of `size` (width, height) tokens the shape's middle is in."""
+    width, height = size
+    return min(height - 1, int(shape.y * height)) * width + min(width - 1, int(shape.x * width))
 
 
 def sample_grid(rng: random.Random, low: float, high: float) -> tuple[int, int]:
@@ -87,9 +98,11 @@ def _native(rng: random.Random, height: int, width: int) -> tuple[int, int]:
     return round(width * scale), round(height * scale)
 
 
-def _fractions(shape: scenes.Shape | None, size: tuple[int, int]) -> list[float]:
-    """Bounding box in fractions of a picture of `size`, NO_BOX for no shape."""
-    return [v / side for v, side in zip(scenes.box(shape, size), size * 2, strict=True)] if shape else NO_BOX
+def _fractions(marks, size: tuple[int, int]) -> list[float]:
+    """Bounding box in fractions of a picture of `size`, NO_BOX where not exactly one shape is marked."""
+    if len(marks) != 1 or marks[0] == questions.NOWHERE:
+        return NO_BOX
+    return [v / side for v, side in zip(scenes.box(marks[0].shape, size), size * 2, strict=True)]
 
 
 class Packer:
@@ -97,6 +110,7 @@ class Packer:
 
     def __init__(self, processor):
         self.processor, self.tokenizer, self._known = processor, processor.tokenizer, {}
+        self.pads = self.tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
 
     def encode(self, text: str) -> list[int]:
         if text not in self._known:
@@ -111,24 +125,29 @@ class Packer:
         ids = self.tokenizer(text.split("|question|")[0])["input_ids"]
         return [i for token in ids for i in ([token] * tokens if token == pad else [token])]
 
-    def branches(self, dialogues, size) -> tuple[list[int], list[int], list[int], list]:
-        """(ids, labels, branch numbers, boxes) of dialogues packed one after the other; only answers are labelled."""
-        ids, labels, branch, boxes = [], [], [], []
+    def branches(self, dialogues) -> tuple[list[int], list[int], list[int], list]:
+        """(ids, labels, branch numbers, marks) of dialogues packed one after the other; only answers are labelled.
+
+        Marks are those of the next token: what it takes to say it.
+        """
+        ids, labels, branch, marks = [], [], [], []
         for number, dialogue in enumerate(dialogues, 1):
-            for turn, (question, answer) in enumerate(dialogue.turns):
+            for turn, ((question, _), parts) in enumerate(zip(dialogue.turns, dialogue.parts, strict=True)):
                 asked = self.encode((NEXT if turn else "") + question + ANSWER)
-                parts = [(self.encode(t), s) for t, s in dialogue.parts or ((answer, dialogue.target),)]
-                parts.append((self.encode("<|im_end|>"), None))
+                parts = [(self.encode(text), seen) for text, seen in parts] + [(self.encode("<|im_end|>"), ())]
                 answered = [token for tokens, _ in parts for token in tokens]
                 ids += asked + answered
                 labels += [IGNORE] * len(asked) + answered
-                boxes += [NO_BOX] * len(asked) + [_fractions(shape, size) for tokens, shape in parts for _ in tokens]
+                marks += [()] * (len(asked) - 1) + [seen for tokens, seen in parts for _ in tokens] + [()]
             branch += [number] * (len(ids) - len(branch))
-        return ids, labels, branch, boxes
+        return ids, labels, branch, marks
 
     def rows(self, prefix, rows_of_dialogues, size) -> dict:
-        """Batch's text fields: dialogues of every row packed behind the same prefix and padded to one length."""
-        packed = [self.branches(dialogues, size) for dialogues in rows_of_dialogues]
+        """Batch's text fields: dialogues of every row packed behind the same prefix and padded to one length.
+
+        size: (width, height) of a picture or a video's slice in visual tokens.
+        """
+        packed = [self.branches(dialogues) for dialogues in rows_of_dialogues]
         length = len(prefix) + max(len(p[0]) for p in packed)
         shape = (len(packed), length)
         out = {
@@ -136,12 +155,23 @@ class Packer:
             "branch": torch.full(shape, -1), "target": torch.full((*shape, 4), float("nan")),
         }  # fmt: skip
         out["input_ids"][:, : len(prefix)], out["branch"][:, : len(prefix)] = torch.tensor(prefix), 0
-        for row, (ids, labels, branch, boxes) in enumerate(packed):
+        visual, looks = [i for i, token in enumerate(prefix) if token in self.pads], []
+        for row, (ids, labels, branch, marks) in enumerate(packed):
             span = slice(len(prefix), len(prefix) + len(ids))
             out["input_ids"][row, span], out["labels"][row, span] = torch.tensor(ids), torch.tensor(labels)
             out["branch"][row, span] = torch.tensor(branch)
-            out["target"][row, span] = torch.tensor(boxes)
-        return out | {"kinds": [[d.kind for d in dialogues] for dialogues in rows_of_dialogues]}
+            out["target"][row, span] = torch.tensor([_fractions(seen, size) for seen in marks])
+            for position, seen in enumerate(marks, len(prefix)):
+                looks += [(row, mark.head, position, self._column(visual, mark, size)) for mark in seen]
+        kinds = [[d.kind for d in dialogues] for dialogues in rows_of_dialogues]
+        return out | {"looks": torch.tensor(looks, dtype=torch.long).view(-1, 4), "kinds": kinds}
+
+    @staticmethod
+    def _column(visual: list[int], mark: questions.Mark, size: tuple[int, int]) -> int:
+        """Position of the visual token to look at; the very first token stands for what is not there."""
+        if mark == questions.NOWHERE:
+            return 0
+        return visual[mark.number * size[0] * size[1] + _cell(mark.shape, size)]
 
 
 def _scene_dialogues(rng, scene, count, kinds):
@@ -200,10 +230,20 @@ def video_batch(rng, packer, size: int, grid, count: int = 4) -> Batch:
     """`size` videos of 2·grid[0] frames, with questions about what moves and which way."""
     clips = [scenes.sample_video(rng, (grid[2] * 28, grid[1] * 28), grid[0] * 2) for _ in range(size)]
     frames = [torch.from_numpy(np.stack([np.asarray(f) for f in c[0]])).permute(0, 3, 1, 2) for c in clips]
+    covers = torch.stack([cover for c in clips for cover in _slices(c, grid)])
     values = packer.processor.video_processor(frames, do_resize=False, return_tensors="pt")["pixel_values_videos"]
-    dialogues = [[questions.about_video(rng, c[1], c[2]) for _ in range(count)] for c in clips]
+    dialogues = [[questions.about_video(rng, c[1], c[2], grid[0]) for _ in range(count)] for c in clips]
     text = packer.rows(packer.prefix(1, "video", grid[0] * grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
-    return Batch(values, grid, 1, True, covers=torch.zeros(0, 0, 7), **text)
+    return Batch(values, grid, 1, True, covers=covers, **text)
+
+
+def _slices(clip, grid) -> list[torch.Tensor]:
+    """What the tokens of each temporal slice of a clip (see scenes.sample_video) cover."""
+    frames, mover, direction, others, background = clip
+    return [
+        coverage(scenes.Scene(frames[0], (*others, shape), background), *grid[1:], shape, direction)
+        for shape in scenes.moved(mover, direction, grid[0])
+    ]
 
 
 def text_batch(rng, packer, size: int, count: int = 6) -> Batch:
@@ -212,4 +252,4 @@ def text_batch(rng, packer, size: int, count: int = 6) -> Batch:
     makers = (questions.off_topic, lambda r: questions.without_picture(r, scene))
     dialogues = [[rng.choice(makers)(rng) for _ in range(count)] for _ in range(size)]
     text = packer.rows(packer.prefix(0, "image", 0), dialogues, (1, 1))
-    return Batch(torch.zeros(0, 1176), (0, 0, 0), 0, False, covers=torch.zeros(0, 0, 7), **text)
+    return Batch(torch.zeros(0, 1176), (0, 0, 0), 0, False, covers=torch.zeros(0, 0, 8), **text)

@@ -82,14 +82,16 @@ def read(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...
 
 
 def looks(model, batch, states, layer: int) -> torch.Tensor:
-    """Log-probabilities (B, L, L) with which the first head of `layer` (at least 1) looks from each token at each
-    other.
+    """Log-probabilities (B, 2, L, L) with which the first two heads of `layer` (at least 1) look from each token at
+    each other. They share one head of keys.
     """
     language = model.model.language_model
     block = language.layers[layer]
     attention, x = block.self_attn, block.input_layernorm(states[layer - 1])
-    q, k = (p(x)[:, None, :, : attention.head_dim] for p in (attention.q_proj, attention.k_proj))
+    width = attention.head_dim
+    q = attention.q_proj(x)[..., : 2 * width].unflatten(2, (2, width)).transpose(1, 2)
+    k = attention.k_proj(x)[:, None, :, :width]
     cos, sin = language.rotary_emb(x, positions(model, batch).to(x.device))
     q, k = apply_multimodal_rotary_pos_emb(q, k, cos, sin, attention.config.rope_parameters["mrope_section"])
     scores = (q @ k.mT).float() * attention.scaling + branch_mask(batch.branch, torch.float32)
-    return scores[:, 0].log_softmax(dim=-1)
+    return scores.log_softmax(dim=-1)

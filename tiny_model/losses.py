@@ -11,7 +11,9 @@ from tiny_model import batches, forward, questions, scenes
 
 PLACE_LAYERS = {"token": 1, "grid": 2, "box": 3}  # which layer's output each place head reads
 PLACE_WEIGHTS = {"cell": 1.0, "grid": 1.0, "box": 2.0}
-POINTER_LAYER, POINTER_WEIGHT = 2, 0.3  # one head here is shown where to look: see place_loss
+# Outputs for `Batch.covers`: colour, shape, is a middle, its offset and extent, motion.
+COVERS = [len(batches.COLOUR_CLASSES), len(batches.SHAPE_CLASSES), 1, 4, len(batches.MOTION_CLASSES)]
+POINTER_LAYER, POINTER_WEIGHT = 2, 0.3  # two heads here are shown where to look: see place_loss
 
 
 class Heads(nn.Module):
@@ -19,20 +21,20 @@ class Heads(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.covers = nn.Linear(width, len(batches.COLOUR_CLASSES) + len(batches.SHAPE_CLASSES) + 1 + 4)
+        self.covers = nn.Linear(width, sum(COVERS))
         self.place = nn.ModuleDict(
-            {"token": nn.Linear(width, 2), "grid": nn.Linear(width, 2), "box": nn.Linear(width, 4)}
+            {"token": nn.Linear(width, 3), "grid": nn.Linear(width, 2), "box": nn.Linear(width, 4)}
         )
 
 
 def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
     """Loss of what each visual token covers, and how often colour and shape were right where a shape is."""
-    colours, shapes = len(batches.COLOUR_CLASSES), len(batches.SHAPE_CLASSES)
-    out = heads.covers(features).float().flatten(0, 1)
-    colour, shape, middle, extent = out.split([colours, shapes, 1, 4], dim=1)
+    colour, shape, middle, extent, motion = heads.covers(features).float().flatten(0, 1).split(COVERS, dim=1)
     covers = covers.flatten(0, 1)
     on, is_middle = covers[:, 1] > 0, covers[:, 2] > 0
     loss = F.cross_entropy(colour, covers[:, 0].long()) + F.cross_entropy(shape, covers[:, 1].long())
+    if (moves := covers[:, 7] > 0).any():  # only there: all the rest would teach it to say that nothing moves
+        loss = loss + F.cross_entropy(motion[moves], covers[moves, 7].long())
     loss = loss + 4 * F.binary_cross_entropy_with_logits(middle[:, 0], covers[:, 2])
     if is_middle.any():  # offsets in tokens, box sizes as a logarithm: large shapes must not drown small ones
         wanted = torch.cat((covers[is_middle, 3:5], covers[is_middle, 5:7].log()), dim=1)
@@ -40,6 +42,7 @@ def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
     hit = {
         "colour": (colour.argmax(1) == covers[:, 0])[on].float().mean().item(),
         "shape": (shape.argmax(1) == covers[:, 1])[is_middle].float().mean().item(),
+        "motion": (motion.argmax(1) == covers[:, 7])[moves].float().mean().item(),  # NaN without videos
         "middle": ((middle[:, 0] > 0) == is_middle).view(features.shape[0], -1).all(1).float().mean().item(),
     }
     return loss, hit | {"dense": loss.item()}
@@ -49,31 +52,39 @@ def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, dict]:
     """How far the language model's layers are from saying where things are, and from looking there.
 
     Also returns, to log, the mean errors of the three place heads (in tokens, in tokens, in fractions of the picture)
-    and how much one head looks at the middle of the shape that the next token speaks of.
+    and how much one head looks where it should.
     """
     height, width = batch.grid[1:]
-    visual = batch.input_ids == model.config.image_token_id
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    cells = torch.stack((rows, columns), dim=-1).view(-1, 2).to(visual.device) / 10.0
+    visual = (batch.input_ids == model.config.image_token_id) | (batch.input_ids == model.config.video_token_id)
+    ranges = [torch.arange(n, device=visual.device) for n in (batch.media * batch.grid[0], height, width)]
+    cells = torch.cartesian_prod(*ranges) / 10.0  # which picture or slice, row, column
     said = {
         "cell": heads.place["token"](states[PLACE_LAYERS["token"]][visual]).float(),
         "grid": heads.place["grid"](states[PLACE_LAYERS["grid"]][batch.branch > 0]).float(),
     }
     size = torch.tensor([height, width], device=cells.device) / 10.0
-    true = {"cell": cells.repeat(len(said["cell"]) // len(cells), 1), "grid": size.expand_as(said["grid"])}
-    asked = ~batch.target[:, 1:, 0].isnan()  # the next token speaks of a shape
+    true = {"cell": cells.repeat(len(batch.input_ids), 1), "grid": size.expand_as(said["grid"])}
+    asked = ~batch.target[..., 0].isnan()  # the next token speaks of one shape
     if asked.any():
-        true["box"] = batch.target[:, 1:][asked]
-        said["box"] = heads.place["box"](states[PLACE_LAYERS["box"]][:, :-1][asked]).float()
+        true["box"] = batch.target[asked]
+        said["box"] = heads.place["box"](states[PLACE_LAYERS["box"]][asked]).float()
     loss = sum(PLACE_WEIGHTS[n] * F.smooth_l1_loss(said[n], true[n], beta=0.05) for n in said)
     log = {n: (said[n] - true[n]).abs().mean().item() * (1 if n == "box" else 10) for n in said}
-    if asked.any():
-        middle = (true["box"][:, :2] + true["box"][:, 2:]) / 2 * torch.tensor([width, height], device=cells.device)
-        column, row = middle.long().T
-        look = forward.looks(model, batch, states, POINTER_LAYER)[:, :-1][asked]
-        look = look.gather(1, (visual[0].nonzero()[0] + row * width + column)[:, None])
-        loss, log["looks"] = loss - POINTER_WEIGHT * look.mean(), look.exp().mean().item()
+    if len(batch.looks):
+        look, log["looks"] = _look_loss(forward.looks(model, batch, states, POINTER_LAYER), batch.looks)
+        loss = loss + POINTER_WEIGHT * look
     return loss, log
+
+
+def _look_loss(looks: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Cross-entropy between where the heads look, log-probabilities (B, heads, L, L), and an even look at the
+    positions `wanted` (K, 4: row, head, position, position looked at); and how much of the look goes there.
+    """
+    row, head, position, column = wanted.T
+    askers = (row * looks.shape[1] + head) * looks.shape[2] + position
+    _, asker, places = askers.unique(return_inverse=True, return_counts=True)
+    look = looks[row, head, position, column]
+    return -(look / places[asker]).sum() / len(places), look.exp().sum().item() / len(places)
 
 
 def as_int4(weight: torch.Tensor, group: int = 128) -> torch.Tensor:

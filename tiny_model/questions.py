@@ -1,14 +1,14 @@
 """Questions about scenes, as people type them, with the answers the embedded model is trained to give.
 
 Here: the kinds of question, their phrasings, and the one right answer to each. Not here: pictures (`scenes.py`),
-tokens (`model.py`). A Dialogue is one or two turns about the same media; `target` is the shape it asks about, where
-there is exactly one.
+tokens (`model.py`). A Dialogue is one to three turns about the same media.
 """
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tiny_model.scenes import COLOURS, DIRECTIONS, SHAPES, Scene, Shape, box, zone
+from tiny_model.scenes import COLOURS, DIRECTIONS, SHAPES, Scene, Shape, box, moved, zone
 from tiny_model.words import FOLLOW_UPS, NOUNS, OFF_TOPIC, PHRASES, THINGS
 
 REFUSAL = "I only know coloured shapes."
@@ -20,21 +20,42 @@ PLACES = (
     ("at the bottom left", "at the bottom", "at the bottom right"),
 )
 BOX_STEP = 20  # boxes are written in steps of 20/1000, so that every coordinate is one token
+
+
+class Mark(NamedTuple):
+    """What one looks at to answer: a shape, in which picture or slice of a video, with which of two attention heads."""
+
+    shape: Shape | None
+    number: int = 0
+    head: int = 0
+
+
+NOWHERE = Mark(None)  # of an answer that speaks of something absent
+Part = tuple[str, tuple[Mark, ...]]  # (text, what one looks at while saying it)
 KINDS = ("describe", "colour", "shape", "count", "where", "locate", "is_there", "follow_up")
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """`turns` is a tuple of (question, answer). `target` is the one Shape that all turns ask about, or None.
+    """`turns` is a tuple of (question, answer). `target` is the one Shape that the last turn asks about, or None.
 
-    `parts` cuts an answer that speaks of several shapes, one after the other, into (text, the Shape it speaks of or
-    None).
+    `parts` holds for every turn its answer, cut into Parts: what training shows the model where to look with.
     """
 
     kind: str
     turns: tuple[tuple[str, str], ...]
     target: Shape | None = None
-    parts: tuple[tuple[str, Shape | None], ...] = ()
+    parts: tuple[tuple[Part, ...], ...] = ()
+
+
+def _dialogue(kind: str, question: str, answer: str, marks=(), target: Shape | None = None) -> Dialogue:
+    """One question and its answer; all of the answer speaks of `marks`, which default to `target`."""
+    return Dialogue(kind, ((question, answer),), target, (((answer, marks or ((Mark(target),) if target else ())),),))
+
+
+def _joined(kind: str, *dialogues: Dialogue) -> Dialogue:
+    turns, parts = (tuple(x for d in dialogues for x in getattr(d, name)) for name in ("turns", "parts"))
+    return Dialogue(kind, turns, dialogues[-1].target, parts)
 
 
 def as_typed(rng: random.Random, question: str) -> str:
@@ -76,13 +97,13 @@ def plural(count: int, noun: str) -> str:
     return f"There {verb} {NUMBERS[count]} {noun}{'' if count == 1 else 's'}."
 
 
-def description_parts(scene: Scene) -> tuple[tuple[str, Shape | None], ...]:
-    """Every shape with its colour and place, then the background; see Dialogue."""
-    shapes = [(f"{',' if i else ''} a {s.name} {place(s)}", s) for i, s in enumerate(scene.shapes)]
+def description_parts(scene: Scene) -> tuple[Part, ...]:
+    """Every shape with its colour and place, then the background."""
+    shapes = [(f"{',' if i else ''} a {s.name} {place(s)}", (Mark(s),)) for i, s in enumerate(scene.shapes)]
     return (
-        ("The image shows", None),
-        *(shapes or [(" no shapes", None)]),
-        (f" on a {scene.background} background.", None),
+        ("The image shows", ()),
+        *(shapes or [(" no shapes", ())]),
+        (f" on a {scene.background} background.", ()),
     )
 
 
@@ -106,7 +127,7 @@ def _names(rng: random.Random, scene: Scene, shape: Shape) -> str:
 
 
 def _describe(rng, scene):
-    return Dialogue("describe", ((ask(rng, "describe"), description(scene)),), parts=description_parts(scene))
+    return Dialogue("describe", ((ask(rng, "describe"), description(scene)),), parts=(description_parts(scene),))
 
 
 def _colour(rng, scene):
@@ -114,55 +135,55 @@ def _colour(rng, scene):
     absent = [k for k in SHAPES if k not in {s.kind for s in scene.shapes}]
     if absent and (not candidates or rng.random() < 0.1):
         kind = rng.choice(absent)
-        return Dialogue("colour", ((ask(rng, "colour", kind), f"There is no {kind}."),))
+        return _dialogue("colour", ask(rng, "colour", kind), f"There is no {kind}.", (NOWHERE,))
     if not candidates:
         return None
     shape = rng.choice(candidates)
-    return Dialogue("colour", ((ask(rng, "colour", shape.kind), f"The {shape.kind} is {shape.colour}."),), shape)
+    return _dialogue("colour", ask(rng, "colour", shape.kind), f"The {shape.kind} is {shape.colour}.", target=shape)
 
 
 def _shape(rng, scene):
     candidates = _unique(scene.shapes, "colour")
     if not candidates or rng.random() < 0.1:
         colour = rng.choice([c for c in COLOURS if c not in {s.colour for s in scene.shapes} and c != scene.background])
-        return Dialogue("shape", ((ask(rng, "shape", colour), f"There is no {colour} shape."),))
+        return _dialogue("shape", ask(rng, "shape", colour), f"There is no {colour} shape.", (NOWHERE,))
     shape = rng.choice(candidates)
-    return Dialogue(
-        "shape", ((ask(rng, "shape", shape.colour), f"The {shape.colour} shape is a {shape.kind}."),), shape
-    )
+    answer = f"The {shape.colour} shape is a {shape.kind}."
+    return _dialogue("shape", ask(rng, "shape", shape.colour), answer, target=shape)
+
+
+def _matching(scene: Scene, name: str) -> list[Shape]:
+    """The shapes that "circle", "red shape", "red circle", "shape" or "object" may mean."""
+    *colour, kind = name.split()
+    return [s for s in scene.shapes if kind in ("shape", "object", s.kind) and colour in ([], [s.colour])]
 
 
 def _count(rng, scene):
     subject = rng.choice(["shapes", "shapes", "objects", *(f"{k}s" for k in SHAPES), *(f"{c} shapes" for c in COLOURS)])
-    words = subject.split()
-    found = [
-        s for s in scene.shapes
-        if words[-1] in ("shapes", "objects", f"{s.kind}s") and (len(words) == 1 or words[0] == s.colour)
-    ]  # fmt: skip
-    return Dialogue(
-        "count", ((ask(rng, "count", subject), plural(len(found), subject[:-1].replace("object", "shape"))),)
-    )
+    found = _matching(scene, subject[:-1])
+    answer = plural(len(found), subject[:-1].replace("object", "shape"))
+    # NOWHERE always counts as one more: an even look at n + 1 places tells n, a look at n places does not.
+    return _dialogue("count", ask(rng, "count", subject), answer, (NOWHERE, *map(Mark, found)))
 
 
 def _where(rng, scene):
     shape = rng.choice(scene.shapes)
-    return Dialogue(
-        "where", ((ask(rng, "where", _names(rng, scene, shape)), f"The {shape.name} is {place(shape)}."),), shape
-    )
+    question = ask(rng, "where", _names(rng, scene, shape))
+    return _dialogue("where", question, f"The {shape.name} is {place(shape)}.", target=shape)
 
 
 def _locate(rng, scene):
     shape = rng.choice(scene.shapes)
-    return Dialogue(
-        "locate", ((ask(rng, "locate", _names(rng, scene, shape)), box_text(shape, scene.image.size)),), shape
-    )
+    question = ask(rng, "locate", _names(rng, scene, shape))
+    return _dialogue("locate", question, box_text(shape, scene.image.size), target=shape)
 
 
 def _is_there(rng, scene):
     if rng.random() < 0.5:
         shape = rng.choice(scene.shapes)
         name = rng.choice([shape.name, shape.name, shape.kind, f"{shape.colour} shape"])
-        return Dialogue("is_there", ((ask(rng, "is_there", name), f"Yes, there is a {name}."),), shape)
+        marks = tuple(map(Mark, _matching(scene, name)))
+        return _dialogue("is_there", ask(rng, "is_there", name), f"Yes, there is a {name}.", marks)
     taken = (
         {s.name for s in scene.shapes} | {s.kind for s in scene.shapes} | {f"{s.colour} shape" for s in scene.shapes}
     )
@@ -171,10 +192,24 @@ def _is_there(rng, scene):
     name = rng.choice(
         [n for n in (near if rng.random() < 0.6 else names) if n not in taken] or [n for n in names if n not in taken]
     )
-    return Dialogue("is_there", ((ask(rng, "is_there", name), f"No, there is no {name}."),))
+    return _dialogue("is_there", ask(rng, "is_there", name), f"No, there is no {name}.", (NOWHERE,))
 
 
 def _follow_up(rng, scene):
+    """A question after another one: mostly about "it", now and then after a description or a third one."""
+    if rng.random() < 0.2:
+        return _after(rng, scene, _describe(rng, scene))
+    dialogue = _about_it(rng, scene)
+    return _after(rng, scene, dialogue) if dialogue and rng.random() < 0.2 else dialogue
+
+
+def _after(rng, scene, dialogue):
+    """`dialogue`, and then one more question that says itself what it is about."""
+    last = rng.choice([_colour, _shape, _where, _locate, _count, _is_there])(rng, scene)
+    return last and _joined("follow_up", dialogue, last)
+
+
+def _about_it(rng, scene):
     """A second question that names nothing: what "it" is stands in the first turn, the answer only in the picture."""
     first = rng.choice([_colour, _shape, _where])(rng, scene)
     if first is None or first.target is None:
@@ -188,7 +223,8 @@ def _follow_up(rng, scene):
         "colour": f"It is {shape.colour}.", "shape": f"It is a {shape.kind}.", "where": f"It is {place(shape)}.",
         "locate": box_text(shape, scene.image.size),
     }  # fmt: skip
-    return Dialogue("follow_up", (*first.turns, (as_typed(rng, rng.choice(FOLLOW_UPS[kind])), answers[kind])), shape)
+    second = _dialogue("", as_typed(rng, rng.choice(FOLLOW_UPS[kind])), answers[kind], target=shape)
+    return _joined("follow_up", first, second)
 
 
 MAKERS = {
@@ -210,8 +246,11 @@ def about_pair(rng: random.Random, first: Scene, second: Scene) -> Dialogue:
         shape = rng.choice([s for scene in (first, second) for s in scene.shapes])
         has = [any(s.name == shape.name for s in scene.shapes) for scene in (first, second)]
         answer = "Both pictures." if all(has) else f"The {'first' if has[0] else 'second'} picture."
-        return Dialogue("pair", ((ask(rng, "which_picture", shape.name), answer),))
-    ordinal, scene = rng.choice([("first", first), ("second", second)])
+        marks = tuple(
+            Mark(s, i) for i, scene in enumerate((first, second)) for s in scene.shapes if s.name == shape.name
+        )
+        return _dialogue("pair", ask(rng, "which_picture", shape.name), answer, marks)
+    number, ordinal, scene = rng.choice([(0, "first", first), (1, "second", second)])
     one = None
     while one is None:
         one = about_scene(rng, scene, rng.choice(["colour", "shape", "count", "where"]))
@@ -220,15 +259,21 @@ def about_pair(rng: random.Random, first: Scene, second: Scene) -> Dialogue:
         question = f"{question} in the {ordinal} picture?"
     else:
         question = f"In the {ordinal} picture, {question[0].lower()}{question[1:]}?"
-    return Dialogue("pair", ((question, one.turns[0][1]),))
+    ((_, marks),) = one.parts[0]
+    marks = tuple(mark if mark == NOWHERE else mark._replace(number=number) for mark in marks)
+    return _dialogue("pair", question, one.turns[0][1], marks)
 
 
-def about_video(rng: random.Random, mover: Shape, direction: str) -> Dialogue:
-    """What moves, or which way."""
+def about_video(rng: random.Random, mover: Shape, direction: str, slices: int = 1) -> Dialogue:
+    """What moves, or which way; the video has `slices` temporal slices of two frames."""
+    way_points = moved(mover, direction, slices)
+    # One head looks at the first place, the other one at the last: the difference is the direction.
+    marks = (Mark(way_points[0], 0, 0), Mark(way_points[-1], slices - 1, 1))
     way = direction if DIRECTIONS[direction][1] else f"to the {direction}"
     if rng.random() < 0.5:
-        return Dialogue("video", ((ask(rng, "moves"), f"A {mover.name} moves {way}."),))
-    return Dialogue("video", ((ask(rng, "way", rng.choice([mover.name, mover.kind])), f"It moves {way}."),))
+        return _dialogue("video", ask(rng, "moves"), f"A {mover.name} moves {way}.", marks)
+    question = ask(rng, "way", rng.choice([mover.name, mover.kind]))
+    return _dialogue("video", question, f"It moves {way}.", marks)
 
 
 def off_topic(rng: random.Random, held_out: bool = False) -> Dialogue:
@@ -239,7 +284,7 @@ def off_topic(rng: random.Random, held_out: bool = False) -> Dialogue:
         return rng.choice(words[split] if held_out else [w for i, w in enumerate(words) if i % 5])
 
     question = pick(OFF_TOPIC).format(noun=pick(NOUNS), thing=pick(THINGS), a=rng.randint(2, 99), b=rng.randint(2, 99))
-    return Dialogue("off_topic", ((as_typed(rng, question), REFUSAL),))
+    return _dialogue("off_topic", as_typed(rng, question), REFUSAL)
 
 
 def about_photo(rng: random.Random, scene: Scene) -> Dialogue:
@@ -247,9 +292,9 @@ def about_photo(rng: random.Random, scene: Scene) -> Dialogue:
     dialogue = None
     while dialogue is None:
         dialogue = about_scene(rng, scene, rng.choice(KINDS[:-1]))
-    return Dialogue("photo", ((dialogue.turns[0][0], REFUSAL),))
+    return _dialogue("photo", dialogue.turns[0][0], REFUSAL)
 
 
 def without_picture(rng: random.Random, scene: Scene) -> Dialogue:
     """A question about a picture that was not given."""
-    return Dialogue("no_picture", ((about_photo(rng, scene).turns[0][0], NO_PICTURE),))
+    return _dialogue("no_picture", about_photo(rng, scene).turns[0][0], NO_PICTURE)

@@ -24,6 +24,10 @@ COLOURS = {
     "black": (20, 20, 20),
     "white": (250, 250, 250),
 }
+PAINTBOX = {  # CSS' colours of these names
+    "red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0), "purple": (128, 0, 128),
+    "orange": (255, 165, 0),
+}  # fmt: skip
 BACKGROUNDS = {"white": (250, 250, 250), "gray": (150, 150, 150), "black": (20, 20, 20), "pink": (250, 190, 205)}
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
 MAX_SHAPES = 4
@@ -117,13 +121,24 @@ def draw_video(shape, direction: str, others=(), background="white", size=(168, 
     return [draw([*others, replace(shape, x=shape.x + dx * s, y=shape.y + dy * s)], background, size) for s in steps]
 
 
+def moved(shape: Shape, direction: str, slices: int) -> list[Shape]:
+    """Where `shape` is in each of `slices` pairs of frames of `draw_video`, halfway between the two."""
+    (dx, dy), last = DIRECTIONS[direction], 2 * slices - 1
+    steps = [0.4 * (2 * i + 0.5) / last for i in range(slices)]
+    return [replace(shape, x=shape.x + dx * s, y=shape.y + dy * s) for s in steps]
+
+
 def tinted(rng: random.Random) -> dict:
-    """A random tint for every colour (within 20 of 255) and background (within 10): nobody's red is exactly ours."""
+    """A random tint for every colour (within 20 of 255) and background (within 10): nobody's red is exactly ours.
+
+    In a quarter of the pictures the tints are around the colours that drawing programs offer under these names.
+    """
+    colours = COLOURS | (PAINTBOX if rng.random() < 0.25 else {})
 
     def vary(rgb, by):
         return tuple(max(0, min(255, v + rng.randint(-by, by))) for v in rgb)
 
-    return {c: vary(rgb, 20) for c, rgb in COLOURS.items()} | {
+    return {c: vary(rgb, 20) for c, rgb in colours.items()} | {
         ("background", b): vary(rgb, 10) for b, rgb in BACKGROUNDS.items()
     }
 

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import copy
 import json
+import math
 import random
 import shutil
 import time
@@ -29,14 +30,16 @@ from tiny_model.muon import Muon
 
 WEIGHTS = Path(__file__).parent / "weights"
 STEPS = {"vision": 2000, "joint": 6000}
-VISION_TOKENS, JOINT_TOKENS, PRACTICE_TOKENS = 1600, 800, 400  # visual tokens of one batch
-DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.25  # in the joint stage, see Trainer.draw
+VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 250  # visual tokens of one batch
+DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.4  # in the joint stage, see Trainer.loss_of and Trainer.draw
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
+ALL_KINDS = (*questions.KINDS, "describe", "count", "locate", "follow_up")  # what is harder is asked twice as often
+LESSONS = 0.3  # share of the joint stage that goes from simple to all; a trained model has it behind it
 
 
 def sample_grid(rng, progress: float) -> tuple[int, int, int]:
     """Grid of a picture: at first up to 49 tokens, then 100; later a quarter of the batches have 100 to 400."""
-    if progress > 0.3 and rng.random() < 0.25:
+    if progress >= LESSONS and rng.random() < 0.25:
         return (1, *batches.sample_grid(rng, 100, 400))
     return (1, *batches.sample_grid(rng, 16, 49 if progress < 0.1 else 100))
 
@@ -44,7 +47,7 @@ def sample_grid(rng, progress: float) -> tuple[int, int, int]:
 def picture_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
     """Questions about single pictures, simple ones first."""
     grid = sample_grid(rng, progress)
-    kinds = FIRST_KINDS if progress < 0.08 else questions.KINDS
+    kinds = FIRST_KINDS if progress < 0.08 else ALL_KINDS
     size = min(18, max(4, visual_tokens // (grid[1] * grid[2])))
     return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
 
@@ -57,13 +60,25 @@ def dense_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Bat
 
 def other_batch(rng, packer) -> batches.Batch:
     """Two pictures, a video, or none."""
-    kind = rng.choice(["pair", "pair", "video", "video", "text"])
-    grid = batches.sample_grid(rng, 16, 49)
+    kind = rng.choice(["pair", "pair", "video", "video", "video", "text"])
     if kind == "pair":
-        return batches.pair_batch(rng, packer, max(3, 200 // (grid[0] * grid[1])), (1, *grid))
+        grid = (1, *batches.sample_grid(rng, 16, 49))
+        return batches.pair_batch(rng, packer, max(3, OTHER_TOKENS // (2 * grid[1] * grid[2])), grid)
     if kind == "video":
-        return batches.video_batch(rng, packer, 4, (rng.randint(2, 4), *grid))
+        return video_batch(rng, packer)
     return batches.text_batch(rng, packer, 8, count=3)
+
+
+def video_batch(rng, packer) -> batches.Batch:
+    """Videos of two to four temporal slices."""
+    grid = (rng.randint(2, 4), *batches.sample_grid(rng, 16, 49))
+    return batches.video_batch(rng, packer, max(3, OTHER_TOKENS // (grid[0] * grid[1] * grid[2])), grid)
+
+
+def add_up(tally: dict, more: dict):
+    """Add {kind: [right, asked]} to a tally of the same form."""
+    for kind, counts in more.items():
+        tally[kind] = [a + b for a, b in zip(tally.get(kind, (0, 0)), counts, strict=True)]
 
 
 class Trainer:
@@ -127,6 +142,7 @@ class Trainer:
         """Go on where this stage stopped, else start it from the weights that the stage before it (or --start) left."""
         own, before = self.checkpoint(self.options.stage), Path(self.options.start or self.checkpoint("vision"))
         source = own if own.exists() else before if self.options.stage == "joint" else None
+        self.trained = before.is_dir()
         if source is None:
             return
         if source.is_dir():  # a trained model; the heads, which are not part of it, are learnt anew
@@ -151,35 +167,39 @@ class Trainer:
                 group["lr"] = optimizer.defaults["peak"] * factor
 
     def draw(self):
-        """The batches of one step: (weight, whether it is for the dense labels only, batch).
+        """The batches of one step: (weight, batch).
 
         What is rarer or easier goes along with a small weight: alone in a step, its gradients would rule the update,
         because Muon's updates all have one size.
         """
-        progress = self.step / self.steps
+        progress = max(self.step / self.steps, LESSONS if self.trained else 0)
         if self.options.stage == "vision":
-            yield 1.0, True, dense_batch(self.rng, self.packer, progress, VISION_TOKENS)
+            yield 1.0, dense_batch(self.rng, self.packer, progress, VISION_TOKENS)
+            yield OTHER_WEIGHT, video_batch(self.rng, self.packer)
             return
-        yield 1.0, False, picture_batch(self.rng, self.packer, progress, JOINT_TOKENS)
-        yield DENSE_WEIGHT, True, dense_batch(self.rng, self.packer, progress, PRACTICE_TOKENS)
-        if progress > 0.2 and self.rng.random() < 0.6:
-            yield OTHER_WEIGHT, False, other_batch(self.rng, self.packer)
+        yield 1.0, picture_batch(self.rng, self.packer, progress, JOINT_TOKENS)
+        if progress > 0.2 and self.rng.random() < 0.8:
+            yield OTHER_WEIGHT, other_batch(self.rng, self.packer)
 
-    def loss_of(self, batch, dense: bool) -> tuple[torch.Tensor, dict]:
+    def loss_of(self, batch) -> tuple[torch.Tensor, dict]:
         """Loss of one batch, and what to log."""
         features = None
         if batch.media:
             slices = len(batch.labels) * batch.media * batch.grid[0]
             features = forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
-        if dense:
-            return losses.dense_loss(self.heads, features, batch.covers)
+            covered, hits = losses.dense_loss(self.heads, features, batch.covers)
+            log = {"motion": hits["motion"]} if batch.video else hits
+        if self.options.stage == "vision":
+            return covered, log
         states = forward.read(self.model, batch, features)
         total, right = losses.answer_loss(self.model, states[-1], batch, self.table)
-        log = {"exact": losses.exact_by_kind(batch, right)}
+        exact = {"exact": losses.exact_by_kind(batch, right)}
+        if not batch.media:
+            return total, exact
+        place, errors = losses.place_loss(self.model, self.heads, states, batch)
         if batch.media == 1 and not batch.video:
-            place, errors = losses.place_loss(self.model, self.heads, states, batch)
-            total, log = total + place, log | errors | {"loss": total.item()}
-        return total, log
+            log |= errors | {"loss": total.item()}
+        return total + place + DENSE_WEIGHT * covered, log | exact
 
     @contextlib.contextmanager
     def rounded(self):
@@ -194,16 +214,16 @@ class Trainer:
 
     def backward(self) -> dict:
         """Gradients of one step; returns what to log."""
-        logs = {"exact": {}}
-        for weight, dense, batch in self.draw():
-            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "covers"):
+        logs, exact = {}, {}
+        for weight, batch in self.draw():
+            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "looks", "covers"):
                 setattr(batch, name, getattr(batch, name).to(self.device))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
-                loss, log = self.loss_of(batch, dense)
+                loss, log = self.loss_of(batch)
             (weight * loss).backward()
-            logs["exact"] |= log.pop("exact", {})
-            logs |= log
-        return logs
+            add_up(exact, log.pop("exact", {}))
+            logs |= {name: value for name, value in log.items() if name not in logs or math.isnan(logs[name])}
+        return logs | {"exact": exact}
 
     def train(self, until: int | None = None):
         """Take the steps that are left of the stage, or those up to `until`; checkpoint and report on the way."""
@@ -218,9 +238,7 @@ class Trainer:
                 optimizer.zero_grad()
             self.step += 1
             logs.append({k: v for k, v in log.items() if k != "exact"})
-            for kind, (good, asked) in log.get("exact", {}).items():
-                sums = tally.setdefault(kind, [0, 0])
-                sums[0], sums[1] = sums[0] + good, sums[1] + asked
+            add_up(tally, log["exact"])
             if self.step % 50 == 0 or self.step == until:
                 self.report(logs, tally, time.time() - began)
                 tally, logs = {}, []

@@ -1,0 +1,89 @@
+"""OpenVINO GenAI's VLMPipeline on the same folder, with either of its two ways to attend.
+
+Here: its own pre-processing, chat template and memory, through ChatHistory, which its documentation recommends
+(start_chat and finish_chat are deprecated). Not here: anything of ours.
+"""
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+
+from benchmarks.scenario import Reply
+
+
+class Engine:
+    """backend: "PA" (paged attention, which also keeps what earlier conversations read) or "SDPA"."""
+
+    backend: str
+
+    def __init__(self, model_dir, weights):
+        self.pipeline = genai.VLMPipeline(model_dir, "CPU", ATTENTION_BACKEND=self.backend)
+        self.history, self.messages = genai.ChatHistory(), []
+
+    def ask(self, messages: list[dict], new_tokens: int) -> Reply:
+        """GenAI keeps pictures with the history they came with, so a conversation goes on in the same ChatHistory."""
+        reply = Reply()
+        images = self._go_back_and_append(messages)
+        result = self.pipeline.generate(
+            self.history, images=images, generation_config=self._config(new_tokens), streamer=_Streamer(reply)
+        )
+        reply.text = result.texts[0]
+        reply.prompt_tokens = result.perf_metrics.get_num_input_tokens()
+        return reply
+
+    def _go_back_and_append(self, messages: list[dict]) -> list[ov.Tensor]:
+        """Make the history that of `messages`; the pictures of those that are new in it."""
+        shared = sum(1 for _ in _common(self.messages, messages))
+        if shared == 0:
+            self.history = genai.ChatHistory()
+        while len(self.history) > shared:
+            self.history.pop()
+        self.messages, new, images = messages, messages[shared:], []
+        for message in new:
+            text, pictures = _split(message["content"])
+            self.history.append({"role": message["role"], "content": text})
+            images += pictures
+        return images
+
+    def _config(self, new_tokens: int) -> genai.GenerationConfig:
+        config = self.pipeline.get_generation_config()
+        config.do_sample = False
+        config.max_new_tokens = config.min_new_tokens = new_tokens
+        return config
+
+
+class PagedAttention(Engine):
+    backend = "PA"
+
+
+class Stateful(Engine):
+    backend = "SDPA"
+
+
+class _Streamer(genai.StreamerBase):
+    def __init__(self, reply: Reply):
+        super().__init__()
+        self.reply = reply
+
+    def write(self, token) -> genai.StreamingStatus:
+        for _ in [token] if isinstance(token, int) else token:
+            self.reply.token()
+        return genai.StreamingStatus.RUNNING
+
+    def end(self) -> None:
+        pass
+
+
+def _common(before: list[dict], after: list[dict]):
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            return
+        yield new
+
+
+def _split(content) -> tuple[str, list[ov.Tensor]]:
+    """Text and pictures of a message; pictures come before the text in all that is asked here, as GenAI puts them."""
+    if isinstance(content, str):
+        return content, []
+    pictures = [ov.Tensor(np.asarray(b["image"])[None]) for b in content if b["type"] == "image"]
+    return "".join(b["text"] for b in content if b["type"] == "text"), pictures

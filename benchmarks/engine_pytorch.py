@@ -1,0 +1,40 @@
+"""Transformers itself, in float32, from the original weights: what OpenVINO is compared with."""
+
+import torch
+from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
+
+from benchmarks.scenario import Reply
+from session.prompt import build_prompt, model_inputs
+
+
+class Engine:
+    """No memory: every turn reads the whole conversation again. The processor is the export's, as for the others."""
+
+    def __init__(self, model_dir, weights):
+        self.processor = AutoProcessor.from_pretrained(model_dir)
+        self.model = Qwen2VLForConditionalGeneration.from_pretrained(weights, dtype=torch.float32).eval()
+
+    def ask(self, messages: list[dict], new_tokens: int) -> Reply:
+        reply = Reply()
+        prompt = build_prompt(self.processor, messages)
+        limits = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False}
+        with torch.inference_mode():
+            ids = self.model.generate(**model_inputs(prompt), **limits, streamer=_Streamer(reply))
+        reply.text = self.processor.tokenizer.decode(ids[0, len(prompt.ids) :], skip_special_tokens=True)
+        reply.prompt_tokens = len(prompt.ids)
+        reply.visual_tokens = sum(medium.tokens for medium in prompt.media)
+        return reply
+
+
+class _Streamer:
+    """What `generate` tells: first the whole prompt (a batch of rows), then each token."""
+
+    def __init__(self, reply: Reply):
+        self.reply = reply
+
+    def put(self, value: torch.Tensor) -> None:
+        if value.ndim == 1:
+            self.reply.token()
+
+    def end(self) -> None:
+        pass

@@ -1,0 +1,93 @@
+"""What every engine is asked, and what is written down: the same pictures, the same words, the same number of tokens.
+
+Here: pictures, questions, one repetition, its figures. Not here: engines (`engine_*.py`), processes and tables
+(`benchmark.py`).
+
+An engine is a class: `Engine(model_dir, weights)` loads, `ask(messages, new_tokens)` gives a Reply, `prepare(messages)`
+is there only where an engine can look at a picture before the question comes. Messages are those of `session.prompt`.
+"""
+
+import random
+import time
+from dataclasses import dataclass, field
+from statistics import median
+
+from tiny_model.scenes import sample_scene
+
+SIZE = (672, 448)  # width and height: 384 visual tokens
+QUESTION = "Describe this image."
+OTHER_QUESTION = "Where is the circle?"
+FOLLOW_UP = (  # some 50 tokens with those around it
+    "Where is the star, and what colour is it? Is it to the left of the circle? How many shapes are there in the "
+    "image, and which of them is red?"
+)
+SITUATIONS = ("turn1", "turn2", "retry", "same_image", "prepared")
+KEYS = ("engine", "load_s", *(f"ttft_{name}_s" for name in SITUATIONS), "decode_tok_s", "peak_rss_mb")
+
+
+@dataclass
+class Reply:
+    """An answer and when its tokens came: seconds since it was asked for, one for each token.
+
+    prompt_tokens, visual_tokens, reused_tokens: None where the engine does not tell. reused_tokens are those of the
+    prompt that were not read again.
+    """
+
+    text: str = ""
+    prompt_tokens: int | None = None
+    visual_tokens: int | None = None
+    reused_tokens: int | None = None
+    seconds: list[float] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+    def token(self) -> None:
+        """One more token is known."""
+        self.seconds.append(time.perf_counter() - self.began)
+
+
+def picture(number: int):
+    """The same for the same number, another one for any other: no engine has seen it before."""
+    return sample_scene(random.Random(f"benchmark {number}"), SIZE, count=4).image
+
+
+def user(text: str, image=None) -> dict:
+    image = [] if image is None else [{"type": "image", "image": image}]
+    return {"role": "user", "content": [*image, {"type": "text", "text": text}]}
+
+
+def warm_up(engine, new_tokens: int) -> None:
+    """The first inference after loading costs seconds more than any later one and says nothing about them."""
+    engine.ask([user(QUESTION, picture(-1))], new_tokens)
+
+
+def repetition(engine, number: int, new_tokens: int) -> dict[str, Reply]:
+    """Replies by situation, about two pictures of their own."""
+    first = [user(QUESTION, picture(2 * number))]
+    replies = {"turn1": engine.ask(first, new_tokens)}
+    said = {"role": "assistant", "content": replies["turn1"].text}
+    replies["turn2"] = engine.ask([*first, said, user(FOLLOW_UP)], new_tokens)
+    replies["retry"] = engine.ask(first, new_tokens)
+    replies["same_image"] = engine.ask([user(OTHER_QUESTION, picture(2 * number))], new_tokens)
+    if hasattr(engine, "prepare"):
+        later = [user(QUESTION, picture(2 * number + 1))]
+        engine.prepare(later)
+        replies["prepared"] = engine.ask(later, new_tokens)
+    return replies
+
+
+def figures(repetitions: list[dict[str, Reply]]) -> dict[str, float | None]:
+    """Medians: seconds to the first token by situation, and tokens per second after it."""
+
+    def first_token(name: str) -> float | None:
+        seconds = [replies[name].seconds[0] for replies in repetitions if name in replies]
+        return median(seconds) if seconds else None
+
+    answers = [replies["turn1"].seconds for replies in repetitions]
+    speed = median((len(seconds) - 1) / (seconds[-1] - seconds[0]) for seconds in answers)
+    return {**{f"ttft_{name}_s": first_token(name) for name in SITUATIONS}, "decode_tok_s": speed}
+
+
+def tokens(replies: dict[str, Reply]) -> dict[str, dict[str, int | None]]:
+    """Counts by situation."""
+    kinds = ("prompt_tokens", "visual_tokens", "reused_tokens")
+    return {name: {kind: getattr(reply, kind) for kind in kinds} for name, reply in replies.items()}

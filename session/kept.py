@@ -1,0 +1,101 @@
+"""What a session keeps for later, within bounds: features of pictures, and conversations that were read.
+
+Everything here is a cache. What is thrown out is computed again, at a cost in time only. Not thread-safe: the session
+holds its lock.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from session.model import KVCache
+
+# A prefix below this share of the prompt is read again: OpenVINO reads tokens behind others several times slower than
+# the first ones, and the system prompt alone should not put every new picture on the slow way.
+SMALL = 1 / 8
+
+
+class Features:
+    """Features (visual tokens, hidden) by the digest of their Block; the least recently used go first."""
+
+    def __init__(self, max_bytes: int):
+        self.max_bytes, self.bytes = max_bytes, 0
+        self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def get(self, digest: bytes) -> np.ndarray | None:
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        return self._kept.get(digest)
+
+    def put(self, digest: bytes, features: np.ndarray) -> None:
+        if digest in self._kept or features.nbytes > self.max_bytes:
+            return
+        self._kept[digest] = features
+        self.bytes += features.nbytes
+        while self.bytes > self.max_bytes:
+            self.bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+@dataclass
+class Conversation:
+    """A KV cache, and of every token in it what makes it this token: an id, or a picture's digest and a place."""
+
+    cache: KVCache
+    keys: list[Hashable] = field(default_factory=list)
+
+
+class Conversations:
+    """Idle conversations, the most recently used last."""
+
+    def __init__(self, new_cache: Callable[[], KVCache], max_idle: int, max_bytes: int):
+        self._new_cache, self._max_idle, self._max_bytes = new_cache, max_idle, max_bytes
+        self._idle: list[Conversation] = []
+
+    @property
+    def bytes(self) -> int:
+        return sum(conversation.cache.bytes for conversation in self._idle)
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    def take(self, keys: list[Hashable]) -> Conversation:
+        """A conversation that has read a prefix of `keys`, the longest there is, but never all: the last token has
+        to be read for its logits.
+
+        An idle one that holds no more than that prefix is taken; else its prefix is copied, because whoever wrote the
+        rest may come back. A short prefix is not worth it: see SMALL.
+        """
+        limit = len(keys) - 1
+        shared = [min(limit, common(keys, idle.keys)) for idle in self._idle]
+        best = max(shared, default=0)
+        if best < SMALL * len(keys):
+            return Conversation(self._new_cache())
+        # Of several with the same prefix, the one that has the least beyond it.
+        source = min((c for c, n in zip(self._idle, shared, strict=True) if n == best), key=lambda c: len(c.keys))
+        if len(source.keys) == best:
+            self._idle.remove(source)
+            return source
+        copy = Conversation(self._new_cache(), keys[:best])
+        copy.cache.copy_from(source.cache, best)
+        return copy
+
+    def give_back(self, conversation: Conversation) -> None:
+        """Keep what was read; a conversation that another one contains is not kept twice."""
+        if not conversation.keys:
+            return
+        keys = conversation.keys
+        if any(common(keys, idle.keys) == len(keys) for idle in self._idle):
+            return
+        self._idle = [c for c in self._idle if common(keys, c.keys) < len(c.keys)] + [conversation]
+        while len(self._idle) > self._max_idle or (self.bytes > self._max_bytes and self._idle):
+            del self._idle[0]
+
+
+def common(a: list[Hashable], b: list[Hashable]) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(a), len(b))
+    if a[:length] == b[:length]:
+        return length
+    return next(i for i in range(length) if a[i] != b[i])

@@ -1,0 +1,278 @@
+"""Whatever a session kept, copied, trimmed or prepared, its answers are those of `model.generate`, token for token.
+
+In float32 throughout, against a model of its own that no session edited. Where generate's two best logits are closer
+than TIE, sums in another order may choose the other one; such answers are counted, and there may be few of them.
+"""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optimum.intel.openvino import OVModelForVisualCausalLM
+from PIL import Image
+from transformers import AutoProcessor, GenerationConfig
+
+import cmd_helper
+from chat_session import ChatSession, UnsupportedModelError
+from session.prompt import build_prompt, model_inputs
+from tests import random_25
+from tests.conftest import EXACT, TINY_DIR
+from tests.test_media import brightening, write_video
+from tiny_model import scenes
+
+TIE = 1e-3
+NEW_TOKENS = 12
+SAMPLED = {"do_sample": True, "temperature": 1.3, "top_k": 30, "top_p": 0.95, "repetition_penalty": 1.1}
+QUESTIONS = ("Describe this image.", "Where is the red circle?", "How many shapes are there?", "What colour is it?", "你好!")
+
+
+def picture(seed: int) -> Image.Image:
+    rng = random.Random(seed)
+    return scenes.sample_scene(rng, rng.choice([(112, 112), (112, 168), (140, 84)])).image
+
+
+def clip(seed: int) -> list[Image.Image]:
+    return scenes.sample_video(random.Random(seed), (84, 84), 4)[0]
+
+
+MEDIA = [None, None, *({"type": "image", "image": picture(n)} for n in range(3)),
+         *({"type": "video", "video": clip(n), "fps": 2.0 + n} for n in range(2))]
+
+
+class Pair:
+    """A session, and beside it `generate` on the same export."""
+
+    def __init__(self, folder):
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.model = self.load(folder)
+        self.session = ChatSession(self.load(folder, compile=False), self.processor, max_conversations=3)
+        self.answers, self.ties = 0, 0
+
+    @staticmethod
+    def load(folder, **options):
+        return OVModelForVisualCausalLM.from_pretrained(str(folder), device="CPU", ov_config=EXACT, **options)
+
+    def generate(self, messages, seed=None, **options) -> str:
+        if seed is not None:
+            torch.manual_seed(seed)
+        inputs = model_inputs(build_prompt(self.processor, messages))
+        plain = GenerationConfig(eos_token_id=self.processor.tokenizer.eos_token_id, **options)
+        ids = self.model.generate(**inputs, generation_config=plain, max_new_tokens=NEW_TOKENS)
+        return self.processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+
+    def check(self, messages, **options) -> str:
+        """The session's answer to `messages`, which has to be generate's."""
+        answer = "".join(self.session.stream(messages, max_new_tokens=NEW_TOKENS, **options))
+        expected = self.generate(messages, **options)
+        self.answers += 1
+        if answer != expected:
+            assert self.is_tie(messages, answer, expected), (answer, expected, options)
+            self.ties += 1
+        return answer
+
+    def is_tie(self, messages, answer: str, expected: str) -> bool:
+        """Whether generate's choice between the two, where they part, was closer than TIE. Only for greedy answers."""
+        a, b = (self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (answer, expected))
+        at = next((i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b)))
+        inputs = model_inputs(build_prompt(self.processor, messages))
+        logits = self.model.generate(**inputs, max_new_tokens=at + 1, do_sample=False, output_logits=True,
+                                     return_dict_in_generate=True).logits[at]
+        best = logits[0].topk(2).values
+        return float(best[0] - best[1]) < TIE
+
+
+@pytest.fixture(scope="module")
+def qwen2(fp32_dir) -> Pair:
+    return Pair(fp32_dir)
+
+
+@pytest.fixture(scope="module")
+def qwen25(tmp_path_factory) -> Pair:
+    weights = random_25.write(tmp_path_factory.mktemp("qwen25"), TINY_DIR)
+    folder = weights.with_name("export of qwen25")
+    cmd_helper.optimum_cli(weights, folder, additional_args={"weight-format": "fp32"})
+    return Pair(folder)
+
+
+@pytest.fixture(params=["qwen2", "qwen25"])
+def pair(request) -> Pair:
+    return request.getfixturevalue(request.param)
+
+
+def question(text: str, medium: dict | None) -> dict:
+    return {"role": "user", "content": [*([medium] if medium else []), {"type": "text", "text": text}]}
+
+
+# ---- random histories -----------------------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "ask", "ask", "retry", "undo", "edit", "switch", "prepare"]),
+        st.sampled_from(QUESTIONS), st.sampled_from(MEDIA), st.sampled_from([None, None, 1, 2]),
+    ),
+    min_size=2, max_size=6,
+)  # fmt: skip
+
+
+def play(pair: Pair, steps) -> None:
+    """Two conversations of a person who cannot make up their mind."""
+    conversations, current = [[], []], 0
+    for action, text, medium, seed in steps:
+        history = conversations[current]
+        if action == "switch":
+            current = 1 - current
+            continue
+        if action == "prepare":
+            if medium:
+                pair.session.prepare([*history, {"role": "user", "content": [medium]}])
+            continue
+        if action in ("retry", "undo", "edit") and history:
+            del history[-2:]
+        if action == "undo":
+            continue
+        if action == "retry" and history:
+            text, medium = "Where is the red circle?", None
+        messages = [*history, question(text, medium)]
+        options = {} if seed is None else {**SAMPLED, "seed": seed}
+        history[:] = [*messages, {"role": "assistant", "content": pair.check(messages, **options)}]
+
+
+@pytest.mark.parametrize("name, histories", [("qwen2", 100), ("qwen25", 60)])
+def test_random_histories_with_undo_edit_retry_and_switching(name, histories, request):
+    pair = request.getfixturevalue(name)
+
+    @given(steps=STEPS)
+    @settings(max_examples=histories, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    def histories_are_answered_alike(steps):
+        play(pair, steps)
+
+    histories_are_answered_alike()
+    print(f"{name}: {pair.answers} answers, {pair.ties} ties")
+    assert pair.answers > histories
+    assert pair.ties <= pair.answers // 50
+
+
+# ---- one by one -----------------------------------------------------------------------------------------------------
+
+def test_several_pictures_and_a_video_in_one_conversation(pair):
+    content = [*MEDIA[2:], {"type": "text", "text": "What is the same?"}]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
+    for options in ({}, {**SAMPLED, "seed": 3}):
+        pair.check(messages, **options)
+
+
+def test_a_video_file_is_answered_as_by_generate(pair, tmp_path):
+    path = write_video(tmp_path / "a.mp4", brightening(12, 112, 112))
+    pair.check([question("What moves?", {"type": "video", "video": str(path)})])
+
+
+def test_a_prompt_read_in_chunks_is_answered_as_one_read_at_once(pair, monkeypatch):
+    monkeypatch.setattr("session.reading.CHUNK", 7)
+    answer = pair.check([question("Where is it? " * 5, MEDIA[2]), {"role": "assistant", "content": "x"},
+                         question("And this?", MEDIA[5])])
+    assert isinstance(answer, str)
+
+
+def test_an_answer_stopped_anywhere_leaves_no_trace(pair):
+    messages = [question("Describe this image.", MEDIA[3])]
+    whole = pair.check(messages)
+    for tokens in range(4):
+        answer = pair.session.stream(messages, max_new_tokens=NEW_TOKENS)
+        for _ in range(tokens):
+            next(answer, None)
+        answer.close()
+        pair.check([question("Describe this image.", MEDIA[4])])
+    assert pair.check(messages) == whole
+
+
+def test_interleaved_answers_never_see_each_other(pair):
+    """Read in turns by one thread, token by token, and stopped at random."""
+    asked = [[question(text, medium)] for text in QUESTIONS[:3] for medium in MEDIA[1:4]]
+    expected = [pair.check(messages) for messages in asked]
+    rng = random.Random(0)
+    running = {n: (pair.session.stream(m, max_new_tokens=NEW_TOKENS), []) for n, m in enumerate(asked)}
+    while running:
+        number = rng.choice(list(running))
+        answer, got = running[number]
+        piece = next(answer, None)
+        if piece is None:
+            assert "".join(running.pop(number)[1]) == expected[number]
+        elif rng.random() < 0.03:
+            answer.close()
+            assert expected[number].startswith("".join(running.pop(number)[1]))
+        else:
+            got.append(piece)
+
+
+def test_answers_from_many_threads_are_their_askers(pair):
+    asked = [[question(text, medium)] for text in QUESTIONS for medium in MEDIA[1:4]]
+    expected = [pair.check(messages) for messages in asked]
+    with ThreadPoolExecutor(8) as pool:
+        preparing = [pool.submit(pair.session.prepare, [{"role": "user", "content": [m]}]) for m in MEDIA[2:]]
+        answers = pool.map(lambda m: "".join(pair.session.stream(m, max_new_tokens=NEW_TOKENS)), asked)
+        assert list(answers) == expected
+        for future in preparing:
+            future.result()
+
+
+def test_reading_interrupted_half_way_leaves_the_cache_as_it_was(qwen2):
+    from session.model import Interrupted
+    from session.reading import Work
+
+    model = qwen2.session._model
+    work = Work(build_prompt(qwen2.processor, [question("abc " * 800, None)]), model)
+    embeddings = model.embed(work.prompt.ids)
+    straight, stopped = model.new_cache(), model.new_cache()
+    expected = straight.read(embeddings, work.places)
+    stopped.read(embeddings[:9], work.places[:, :9])
+    model.wanted = lambda: False
+    try:
+        with pytest.raises(Interrupted):
+            stopped.read(embeddings[9:], work.places[:, 9:])
+    finally:
+        model.wanted = lambda: True
+    assert stopped.length == 9
+    assert abs(stopped.read(embeddings[9:], work.places[:, 9:]) - expected).max() < 1e-4
+
+
+def test_generate_goes_on_working_on_the_edited_model(qwen2):
+    inputs = model_inputs(build_prompt(qwen2.processor, [question("Describe this image.", MEDIA[2])]))
+    edited = qwen2.session._model._model
+    options = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
+    assert torch.equal(edited.generate(**inputs, **options), qwen2.model.generate(**inputs, **options))
+    assert ChatSession(edited, qwen2.processor)  # and another session can be made of it
+    qwen2.check([question("Describe this image.", MEDIA[2])])
+
+
+# ---- models that are not known --------------------------------------------------------------------------------------
+
+def test_a_model_of_another_kind_is_refused_by_name(qwen2):
+    from transformers import Qwen2VLForConditionalGeneration
+
+    with pytest.raises(UnsupportedModelError, match="qwen2_vl or qwen2_5_vl; this is a Qwen2VLForConditionalGeneration"):
+        ChatSession(Qwen2VLForConditionalGeneration.from_pretrained(TINY_DIR), qwen2.processor)
+
+
+def test_an_export_without_a_state_is_refused(qwen2, monkeypatch):
+    monkeypatch.setattr(qwen2.model.language_model, "stateful", False)
+    with pytest.raises(UnsupportedModelError, match="without a state"):
+        ChatSession(qwen2.model, qwen2.processor)
+
+
+def test_with_default_precision_most_answers_are_generates(ov_model, processor):
+    """8-bit keys and values, bfloat16 where the processor has it: here other roundings may choose another word."""
+    messages = [[question(text, medium)] for text in QUESTIONS for medium in MEDIA[2:]]
+
+    def generated(asked) -> str:
+        inputs = model_inputs(build_prompt(processor, asked))
+        ids = ov_model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+        return processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+
+    expected = [generated(asked) for asked in messages]
+    session = ChatSession(ov_model, processor)
+    same = sum("".join(session.stream(m, max_new_tokens=NEW_TOKENS)) == e for m, e in zip(messages, expected, strict=True))
+    print(f"{same} of {len(messages)} answers are generate's")
+    assert same >= 0.8 * len(messages)
