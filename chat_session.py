@@ -14,39 +14,30 @@ edit, retry, another visitor are only other lists of messages.
 """
 
 import contextlib
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from session.answer import Answer, Run, Stats
 from session.decode import Chooser, Options, pieces, until
-from session.kept import Conversations, Features
+from session.kept import Conversation, Conversations, Features
 from session.media import MediaError
-from session.model import Interrupted, UnsupportedModelError, VisionLanguageModel
-from session.prompt import Prompt, SessionError, blocks, build_prompt, check_messages
+from session.model import UnsupportedModelError, VisionLanguageModel
+from session.prompt import Prompt, SessionError, blocks, build_prompt, check_messages, check_parts
 from session.reading import Progress, Reader, Work
-from session.turns import Turns
+from session.turns import Interrupted, Turns
 
 __all__ = ["Answer", "ChatSession", "MediaError", "Progress", "SessionError", "Stats", "UnsupportedModelError"]
 
 
-@dataclass
-class Stats:
-    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew) and seconds."""
-
-    prompt_tokens: int = 0
-    reused_tokens: int = 0
-    visual_tokens: int = 0
-    seen_tokens: int = 0
-    answer_tokens: int = 0
-    first_token_s: float = 0.0
-    total_s: float = 0.0
+QUIET = 0.3  # seconds without an answer computing, after which preparing goes on
 
 
 class ChatSession:
-    """Answers all conversations with one model. Several may be under way: they compute in turns, token by token.
+    """Answers all conversations with one model. Several may be under way: they compute in turns, a picture, a chunk of
+    the prompt or a token at a time.
 
     model: an OVModelForVisualCausalLM of Qwen2-VL or Qwen2.5-VL, best loaded with `compile=False`, because its language
     model is edited and compiled here (see `session.model`). Raises UnsupportedModelError.
@@ -56,15 +47,17 @@ class ChatSession:
 
     def __init__(self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30):
         """Kept are up to `max_conversations` that nobody is in right now, within `max_bytes`, and features of
-        pictures within a quarter of these.
+        pictures within a quarter of these. Conversations that somebody is in are not bounded here.
         """
         self.processor = processor
         self._defaults = model.generation_config
         self._model = self.open_model(model)
         self._reader = Reader(self._model, Features(max_bytes // 4))
         self._conversations = Conversations(self._model.new_cache, max_conversations, max_bytes)
+        self._left: deque[Conversation] = deque()  # by answers that ended: into `_conversations` at the next turn
         self._turns = Turns()
-        self._asked: list[Work] = []  # of the answers under way: preparing gives way to them
+        self._asked: list[Work] = []  # what answers compute, or wait to compute: preparing gives way to it
+        self._last_asked = 0.0
 
     def stream(
         self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
@@ -72,10 +65,12 @@ class ChatSession:
         """The answer to `messages` (see `session.prompt`) in pieces; a character is never cut in two.
 
         Nothing happens before the first piece is asked for. `options` are those of `session.decode.Options`.
-        `progress` is called in the thread that asks for the first piece. Raises, there too: SessionError for messages
-        that cannot be answered, MediaError for files that cannot be used, TypeError for unknown options.
+        `progress` is called in the thread that asks for the first piece, while nobody else can compute: it has to be
+        quick. Raises, there too: SessionError for messages that cannot be answered, MediaError for files that cannot
+        be used, TypeError for unknown options.
         """
-        return Answer(lambda answer: self._texts(answer, messages, progress, options))
+        run = Run()
+        return Answer(run, self._texts(run, messages, progress, options))
 
     def prepare(self, messages: list[dict]) -> None:
         """Look at the pictures of `messages` and read all that is certain before the last message has its text.
@@ -83,6 +78,7 @@ class ChatSession:
         Gives way when a question comes, from whomever, and goes on when it is answered. Raises MediaError and
         SessionError as `stream` does.
         """
+        check_parts(messages)
         *before, last = messages
         media = [block for block in blocks(last) if block["type"] != "text"]
         prompt = build_prompt(self.processor, [*before, {"role": last["role"], "content": media}])
@@ -91,60 +87,63 @@ class ChatSession:
         certain = len(prompt.ids) - 1 - prompt.ids[::-1].index(end) if end in prompt.ids else 0
         work, done = Work(prompt, self._model), False
         while not done:
-            while self._asked:
+            while self._asked or time.monotonic() - self._last_asked < QUIET:
                 time.sleep(0.02)
             done = self._prepare_more(work, certain)
 
     def memory(self) -> dict[str, int]:
         """Bytes kept for later. Conversations count as float32: an upper bound, OpenVINO's KV cache has 8 bits."""
-        return {"features": self._reader.features.bytes, "conversations": self._conversations.bytes}
+        with self._turns.turn(lambda: True):
+            return {"features": self._reader.features.bytes, "conversations": self._settled().bytes}
 
-    def _texts(self, answer: "Answer", messages: list[dict], progress, given: dict) -> Iterator[str]:
+    def _texts(self, run: Run, messages: list[dict], progress, given: dict) -> Iterator[str]:
         check_messages(messages)
         options = Options.merged(self._defaults, given)
         prompt = build_prompt(self.processor, messages)
         self._check_length(prompt, options.max_new_tokens)
         work = Work(prompt, self._model)
-        answer.stats.prompt_tokens = len(work)
-        answer.stats.visual_tokens = sum(block.tokens for _, block in work.blocks)
-        tokens = self._tokens(answer, work, options, progress)
-        self._asked.append(work)
-        try:
-            yield from until(options.stop, pieces(tokens, self.processor.tokenizer))
-        except Interrupted:
-            return  # whoever closed the answer does not want to hear about it
-        finally:
-            tokens.close()
-            self._asked.remove(work)
+        run.stats.prompt_tokens = len(work)
+        run.stats.visual_tokens = sum(block.tokens for _, block in work.blocks)
+        tokens = self._tokens(run, work, options, progress)
+        # Interrupted: whoever stopped the answer does not want to hear about it.
+        with contextlib.closing(tokens), contextlib.suppress(Interrupted):
+            yield from until(options.stops, pieces(tokens, self.processor.tokenizer))
 
-    def _tokens(self, answer: "Answer", work: Work, options: Options, progress) -> Iterator[int]:
+    def _tokens(self, run: Run, work: Work, options: Options, progress) -> Iterator[int]:
         """Read the prompt, then write: token by token, until one of those that end an answer."""
-        stats, chooser, ids = answer.stats, Chooser(options, len(work)), list(work.prompt.ids)
-        with self._turn(answer.wanted):
-            conversation = self._conversations.take(work.keys)
-        stats.reused_tokens = len(conversation.keys)
+        stats, chooser, ids, conversation = run.stats, Chooser(options, len(work)), list(work.prompt.ids), None
         try:
-            logits = None
-            while len(conversation.keys) < len(work):
-                with self._turn(answer.wanted):
-                    before = self._reader.seen_tokens
-                    logits = self._reader.read_on(conversation, work, len(work), progress)
-                    stats.seen_tokens += self._reader.seen_tokens - before
+            with self._turn(run.wanted, work):
+                conversation = self._settled().take(work.keys)
+            stats.reused_tokens = len(conversation.keys)
+            logits = self._read(run, conversation, work, progress)
             for number in range(options.max_new_tokens):
                 if number:
-                    with self._turn(answer.wanted):
+                    with self._turn(run.wanted, work):
                         place = np.full((3, 1), work.next_place + number - 1)
                         logits = conversation.cache.read(self._model.embed(ids[-1:]), place)
-                    conversation.keys.append(ids[-1])
+                        conversation.keys.append(ids[-1])
                 ids.append(chooser.choose(ids, logits))
-                stats.first_token_s = stats.first_token_s or time.perf_counter() - answer.began
                 stats.answer_tokens += 1
+                stats.first_token_s = stats.first_token_s or time.perf_counter() - run.began
                 if ids[-1] in options.ends:
                     return
                 yield ids[-1]
         finally:
-            with self._turns.turn(lambda: True):
-                self._conversations.give_back(conversation)
+            if conversation:  # without a turn: the garbage collector may bring us here in the middle of another's
+                self._left.append(conversation)
+
+    def _read(self, run: Run, conversation: Conversation, work: Work, progress):
+        """Logits of the prompt's last token. Others have their turn after every picture and every chunk of text."""
+        for number, block in self._reader.unseen(conversation, work):
+            with self._turn(run.wanted, work):
+                progress(Progress("looking", number, len(work.blocks)))
+                self._reader.look(block)
+                run.stats.seen_tokens += block.tokens
+        while len(conversation.keys) < len(work):
+            with self._turn(run.wanted, work):
+                logits = self._reader.read_on(conversation, work, len(work), progress)
+        return logits
 
     def _prepare_more(self, work: Work, certain: int) -> bool:
         """Read all that is certain, unless somebody asks; whether that is done."""
@@ -155,6 +154,8 @@ class ChatSession:
             return all(at in {b.digest for _, b in asked.blocks} for asked in tuple(self._asked))
 
         with contextlib.suppress(Interrupted), self._turn(unhindered):
+            if self._settled().known(work.keys[:certain]) == certain:
+                return True
             conversation = self._conversations.take(work.keys[: certain + 1])
             try:
                 while len(conversation.keys) < certain:
@@ -165,11 +166,31 @@ class ChatSession:
         return False
 
     @contextlib.contextmanager
-    def _turn(self, wanted: Callable[[], bool]) -> Iterator[None]:
-        """Inside, the model is ours, and what it computes is interrupted when it is no longer `wanted`."""
-        with self._turns.turn(wanted):
-            self._model.wanted = wanted
-            yield
+    def _turn(self, wanted: Callable[[], bool], work: Work | None = None) -> Iterator[None]:
+        """Inside, the model is ours, and what it computes is interrupted when it is no longer `wanted`.
+
+        work: of an answer, to which preparing gives way.
+        """
+        try:
+            if work:
+                self._asked.append(work)
+            with self._turns.turn(wanted):
+                self._model.wanted = wanted
+                try:
+                    yield
+                finally:
+                    self._model.wanted = lambda: True
+        finally:
+            if work:
+                self._last_asked = time.monotonic()
+                with contextlib.suppress(ValueError):  # Ctrl-C may have come before it was there
+                    self._asked.remove(work)
+
+    def _settled(self) -> Conversations:
+        """The idle conversations, with those that answers have left since. Only in one's turn."""
+        while self._left:
+            self._conversations.give_back(self._left.popleft())
+        return self._conversations
 
     def _check_length(self, prompt: Prompt, new_tokens: int) -> None:
         if len(prompt.ids) + new_tokens > self._model.window:
@@ -177,33 +198,3 @@ class ChatSession:
                 f"This conversation is too long: {len(prompt.ids)} tokens and up to {new_tokens} for the answer, "
                 f"but the model reads {self._model.window}. Start a new one, or use fewer or smaller pictures."
             )
-
-
-class Answer(Iterator[str]):
-    """The pieces of one answer. `stats` is complete when it ends.
-
-    Closing it, or dropping it, stops the model within a token; when `close()` returns, nothing runs any more. Unlike
-    a generator it can be closed from another thread while a piece is waited for.
-    """
-
-    def __init__(self, texts: Callable[["Answer"], Iterator[str]]):
-        self.stats = Stats()
-        self._closed, self._running = threading.Event(), threading.Lock()
-        self._texts = texts(self)
-        self.began = 0.0
-
-    def __next__(self) -> str:
-        with self._running:
-            self.began = self.began or time.perf_counter()
-            try:
-                return next(self._texts)
-            finally:
-                self.stats.total_s = time.perf_counter() - self.began
-
-    def close(self) -> None:
-        self._closed.set()
-        with self._running:
-            self._texts.close()
-
-    def wanted(self) -> bool:
-        return not self._closed.is_set()

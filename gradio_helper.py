@@ -8,6 +8,8 @@ The conversation is kept on the server, one for each browser tab, so no client c
 
 import html
 import logging
+import queue
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,12 +18,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from gradio_client.utils import get_mimetype, is_http_url_like, traverse
 
-from chat_session import ChatSession, MediaError, SessionError
+from chat_session import Answer, ChatSession, MediaError, Progress, SessionError, Stats
 from session.prompt import blocks
 
 PRACTICE_BANNER = "Practice model: it knows coloured shapes only. Choose 2B for photographs."
 MAX_FILES = 8  # in one message
 HOUR = 3600
+PATIENCE_S = 0.5  # between two looks whether the visitor pressed Stop
 NOTICE_S = 20  # how long a message about a problem stays
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # for everything that runs the model
 
@@ -32,6 +35,7 @@ CSS = """
 .upload-button::after { content: "Upload"; padding-left: 4px; }
 .submit-button { color: white !important; background: var(--button-primary-background-fill) !important; }
 .message img, .message video { max-height: 240px; }
+.message small { display: block; opacity: 0.7; }
 /* Gradio's Share button under a picture would send it to a public site. */
 .message-buttons { display: none !important; }
 """
@@ -78,7 +82,7 @@ def make_demo(model, processor, *, session: ChatSession | None = None) -> gr.Blo
         gr.Markdown("# Chat about your pictures and videos")
         if getattr(getattr(model, "config", None), "practice_model", False):
             gr.Markdown(PRACTICE_BANNER, elem_classes="practice")
-        history = gr.State([])  # messages as ChatSession takes them
+        history = gr.State([])  # messages as ChatSession takes them; answers have a "note" that only the page shows
         chatbot = gr.Chatbot(
             label="Conversation", placeholder="Upload a picture or a video, then ask about it.", scale=1,
             min_height=320, render_markdown=False, latex_delimiters=[], buttons=[], allow_file_downloads=False,
@@ -95,6 +99,8 @@ def make_demo(model, processor, *, session: ChatSession | None = None) -> gr.Blo
 
 
 def _connect(session, history, chatbot, box, stop, clear) -> None:
+    looked_at = gr.State([])  # files that the session was shown before the question
+
     def reply(message, before):
         try:
             for messages, text_left in _turn(session, message, before):
@@ -105,6 +111,10 @@ def _connect(session, history, chatbot, box, stop, clear) -> None:
     answering = box.submit(
         reply, [box, history], [history, chatbot, box], api_visibility="private",
         show_progress="minimal", show_progress_on=[chatbot], **ONE_AT_A_TIME,
+    )
+    box.change(
+        lambda *now: _look_ahead(session, *now), [box, history, looked_at], looked_at,
+        trigger_mode="always_last", show_progress="hidden", api_visibility="private", concurrency_id="look ahead",
     )
     stop.click(None, cancels=[answering])
     gr.on(
@@ -129,15 +139,87 @@ def _turn(session: ChatSession, message: dict | None, before: list[dict]) -> Ite
     Where it fails, the last thing yielded is the conversation as it was `before`, and `message` is back in the box.
     """
     try:
-        history, answer = [*before, {"role": "user", "content": _blocks(message)}], ""
-        yield [*history, {"role": "assistant", "content": answer}], None
-        with closing(session.stream(history)) as pieces:
-            for piece in pieces:
-                answer += piece
-                yield [*history, {"role": "assistant", "content": answer}], gr.skip()
+        history = [*before, {"role": "user", "content": _blocks(message)}]
+        yield [*history, _answer("", "…")], None
+        with closing(_events(session, history)) as events:
+            for text, note in events:
+                yield [*history, _answer(text, note)], gr.skip()
     except Exception as error:
         yield before, message
         raise _plain(error) from error
+
+
+def _answer(text: str, note: str) -> dict:
+    return {"role": "assistant", "content": text, "note": note}
+
+
+def _events(session: ChatSession, history: list[dict]) -> Iterator[tuple[str, str]]:
+    """(answer so far, what to say about it): what the session does, then text as it comes, at the end what it took.
+
+    The session works in a thread of its own, because it tells its progress before it has a piece to give.
+    """
+    events: queue.SimpleQueue = queue.SimpleQueue()
+    answer = session.stream(history, progress=events.put)
+    threading.Thread(target=_pump, args=(answer, events), daemon=True).start()
+    text = note = ""
+    try:
+        while not isinstance(event := _next(events), Stats):
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, str):
+                text, note = text + event, ""
+            elif event:
+                note = _doing(event)
+            yield text, note
+        yield text, _took(event)
+    finally:
+        answer.stop()  # and nothing more: Gradio closes this generator in the thread that serves all visitors
+
+
+def _pump(answer: Answer, events: queue.SimpleQueue) -> None:
+    """Pieces, then Stats, or the error that ended them."""
+    try:
+        for piece in answer:
+            events.put(piece)
+        events.put(answer.stats)
+    except BaseException as error:  # also what tokenizers' Rust raises; the page would wait for ever
+        events.put(error)
+
+
+def _next(events: queue.SimpleQueue) -> str | Progress | Stats | BaseException | None:
+    """None where nothing happens for a while: Gradio can only stop a generator that yields."""
+    try:
+        return events.get(timeout=PATIENCE_S)
+    except queue.Empty:
+        return None
+
+
+def _doing(progress: Progress) -> str:
+    if progress.doing == "looking":
+        return f"Looking at picture {progress.done + 1} of {progress.total} …"
+    return f"Reading {progress.done} of {progress.total} tokens …"
+
+
+def _took(stats: Stats) -> str:
+    """One quiet line: what an answer cost, and what was spared."""
+    seconds = stats.total_s - stats.first_token_s
+    speed = f", then {(stats.answer_tokens - 1) / seconds:.0f} tokens/s" if stats.answer_tokens > 1 and seconds else ""
+    seen = f" {stats.seen_tokens} of {stats.visual_tokens} visual tokens seen anew." if stats.visual_tokens else ""
+    known = f" {stats.reused_tokens} of {stats.prompt_tokens} tokens known before."
+    return f"First word after {stats.first_token_s:.1f} s{speed}.{seen}{known}"
+
+
+def _look_ahead(session: ChatSession, message: dict | None, before: list[dict], looked_at: list[str]) -> list[str]:
+    """See what was uploaded, while the visitor still types. What is wrong with it is said when it is asked about."""
+    files = message["files"] if message else []
+    if files and files != looked_at:
+        try:
+            session.prepare([*before, {"role": "user", "content": _blocks(message)}])
+        except (SessionError, MediaError) as error:
+            logger.info("not looked at before the question: %s", error)
+        except Exception as error:
+            logger.exception("looking ahead failed", exc_info=error)
+    return files
 
 
 def _plain(error: Exception) -> gr.Error:
@@ -167,11 +249,15 @@ def _blocks(message: dict | None) -> list[dict]:
 
 
 def _shown(history: list[dict]) -> list[dict]:
-    """The conversation as the Chatbot component takes it."""
-    return [{"role": message["role"], "content": [_show(block) for block in blocks(message)]} for message in history]
+    """The conversation as the Chatbot component takes it, with the notes under the answers."""
+    return [
+        {"role": message["role"], "content": [_show(block, message.get("note", "")) for block in blocks(message)]}
+        for message in history
+    ]
 
 
-def _show(block: dict) -> dict:
+def _show(block: dict, note: str) -> dict:
     if block["type"] == "text":  # Chatbot takes text for HTML even where it does not render Markdown
-        return {"type": "text", "text": html.escape(block["text"]) or "…"}
+        small = f"<small>{html.escape(note)}</small>" if note else ""
+        return {"type": "text", "text": f"<span>{html.escape(block['text'])}</span>{small}"}
     return {"path": block[block["type"]]}

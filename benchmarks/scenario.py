@@ -27,7 +27,7 @@ KEYS = ("engine", "load_s", *(f"ttft_{name}_s" for name in SITUATIONS), "decode_
 
 @dataclass
 class Reply:
-    """An answer and when its tokens came: seconds since it was asked for, one for each token.
+    """An answer and when its tokens came, in seconds since it was asked for.
 
     prompt_tokens, visual_tokens, reused_tokens: None where the engine does not tell. reused_tokens are those of the
     prompt that were not read again.
@@ -37,12 +37,16 @@ class Reply:
     prompt_tokens: int | None = None
     visual_tokens: int | None = None
     reused_tokens: int | None = None
-    seconds: list[float] = field(default_factory=list)
+    answer_tokens: int = 0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
     began: float = field(default_factory=time.perf_counter)
 
     def token(self) -> None:
         """One more token is known."""
-        self.seconds.append(time.perf_counter() - self.began)
+        self.answer_tokens += 1
+        self.total_s = time.perf_counter() - self.began
+        self.first_token_s = self.first_token_s or self.total_s
 
 
 def picture(number: int):
@@ -79,11 +83,11 @@ def figures(repetitions: list[dict[str, Reply]]) -> dict[str, float | None]:
     """Medians: seconds to the first token by situation, and tokens per second after it."""
 
     def first_token(name: str) -> float | None:
-        seconds = [replies[name].seconds[0] for replies in repetitions if name in replies]
+        seconds = [replies[name].first_token_s for replies in repetitions if name in replies]
         return median(seconds) if seconds else None
 
-    answers = [replies["turn1"].seconds for replies in repetitions]
-    speed = median((len(seconds) - 1) / (seconds[-1] - seconds[0]) for seconds in answers)
+    answers = [replies["turn1"] for replies in repetitions]
+    speed = median((answer.answer_tokens - 1) / (answer.total_s - answer.first_token_s) for answer in answers)
     return {**{f"ttft_{name}_s": first_token(name) for name in SITUATIONS}, "decode_tok_s": speed}
 
 

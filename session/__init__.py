@@ -1,1 +1,1 @@
-"""What `chat_session` is made of: `media` (files in) and `prompt` (messages to model inputs)."""
+"""What `chat_session` is made of: see the first lines of each file."""

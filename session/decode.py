@@ -22,31 +22,40 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what a decoder makes of the first by
 
 @dataclass(frozen=True)
 class Options:
-    """How to write an answer; what is not given is what the model's generation_config says.
+    """How to write an answer, by `generate`'s names; other settings of a generation_config are not heeded.
 
     seed: of this answer alone; without it, sampling draws from torch's global generator, as `generate` does. stop:
-    strings that end the answer and are not part of it. eos_token_id: one or several tokens that end it.
+    a string, or several, that end the answer and are not part of it. eos_token_id: one or several tokens that end it.
     """
 
     max_new_tokens: int = 256
     min_new_tokens: int | None = None
     do_sample: bool = False
     temperature: float | None = None
-    top_k: int | None = None
+    top_k: int | None = 50  # what `generate` takes where neither caller nor model say
     top_p: float | None = None
     repetition_penalty: float | None = None
     eos_token_id: int | list[int] | None = None
     seed: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: str | tuple[str, ...] = ()
 
     @classmethod
     def merged(cls, defaults, given: dict) -> "Options":
-        """defaults: a GenerationConfig. Raises TypeError for an option that is not in the list above."""
+        """What is not given is what `defaults`, a GenerationConfig, says; but max_new_tokens is always ours.
+
+        Raises TypeError for an option that is not in the list above, ValueError for an empty stop string.
+        """
         names = [field.name for field in fields(cls)]
         if unknown := sorted(given.keys() - set(names)):
             raise TypeError(f"Unknown option {', '.join(unknown)}; there are {', '.join(names)}.")
+        if "" in Options(stop=given.get("stop", ())).stops:
+            raise ValueError("An empty stop string would end every answer before it begins.")
         known = {n: getattr(defaults, n) for n in names if getattr(defaults, n, None) is not None}
         return cls(**(known | given | {"max_new_tokens": given.get("max_new_tokens", cls.max_new_tokens)}))
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     @property
     def ends(self) -> list[int]:

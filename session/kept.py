@@ -18,7 +18,9 @@ SMALL = 1 / 8
 
 
 class Features:
-    """Features (visual tokens, hidden) by the digest of their Block; the least recently used go first."""
+    """Features (visual tokens, hidden) by the digest of their Block; the least recently used go first, the latest
+    stay whatever their size.
+    """
 
     def __init__(self, max_bytes: int):
         self.max_bytes, self.bytes = max_bytes, 0
@@ -30,15 +32,15 @@ class Features:
         return self._kept.get(digest)
 
     def put(self, digest: bytes, features: np.ndarray) -> None:
-        if digest in self._kept or features.nbytes > self.max_bytes:
+        if digest in self._kept:
             return
         self._kept[digest] = features
         self.bytes += features.nbytes
-        while self.bytes > self.max_bytes:
+        while self.bytes > self.max_bytes and len(self._kept) > 1:
             self.bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
-@dataclass
+@dataclass(eq=False)
 class Conversation:
     """A KV cache, and of every token in it what makes it this token: an id, or a picture's digest and a place."""
 
@@ -60,6 +62,10 @@ class Conversations:
     def __len__(self) -> int:
         return len(self._idle)
 
+    def known(self, keys: list[Hashable]) -> int:
+        """How many of `keys`, from the first on, some idle conversation has read."""
+        return max((common(keys, idle.keys) for idle in self._idle), default=0)
+
     def take(self, keys: list[Hashable]) -> Conversation:
         """A conversation that has read a prefix of `keys`, the longest there is, but never all: the last token has
         to be read for its logits.
@@ -77,15 +83,16 @@ class Conversations:
         if len(source.keys) == best:
             self._idle.remove(source)
             return source
+        self._idle.sort(key=lambda idle: idle is source)  # it was of use just now: to the end
         copy = Conversation(self._new_cache(), keys[:best])
         copy.cache.copy_from(source.cache, best)
         return copy
 
     def give_back(self, conversation: Conversation) -> None:
-        """Keep what was read; a conversation that another one contains is not kept twice."""
-        if not conversation.keys:
-            return
+        """Keep what was read; a conversation that another one contains is not kept twice, a broken one not at all."""
         keys = conversation.keys
+        if not keys or conversation.cache.length != len(keys):
+            return
         if any(common(keys, idle.keys) == len(keys) for idle in self._idle):
             return
         self._idle = [c for c in self._idle if common(keys, c.keys) < len(c.keys)] + [conversation]

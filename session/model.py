@@ -17,6 +17,7 @@ import torch
 from openvino import opset13
 
 from session.prompt import Block, Prompt, joined
+from session.turns import Interrupted
 
 SUPPORTED = ("qwen2_vl", "qwen2_5_vl")
 LAST_POSITION = "session/last_position"  # the node that the edited graph has and an unedited one has not
@@ -25,10 +26,6 @@ PATIENCE_MS = 20  # between two looks whether somebody still wants what is being
 
 class UnsupportedModelError(TypeError):
     """A model that a session cannot run exactly, and therefore not at all."""
-
-
-class Interrupted(Exception):
-    """A computation was stopped half-way, because nobody wants its result any more."""
 
 
 class VisionLanguageModel:
@@ -43,15 +40,19 @@ class VisionLanguageModel:
         self.placeholders = (model.config.image_token_id, model.config.video_token_id)
         self.window = model.config.get_text_config().max_position_embeddings
         self.wanted: Callable[[], bool] = lambda: True  # asked every PATIENCE_MS while something is computed
+        self._bytes_per_token = _bytes_per_token(model.config.get_text_config())
         _keep_last_logits(model.language_model)
         model.compile()
-        model.vision_embeddings_merger.request = _Interruptible(model.vision_embeddings_merger.request, self)
         self._compiled = model.language_model.request.get_compiled_model()
 
     def see(self, block: Block) -> np.ndarray:
         """Features (visual tokens, hidden) of one picture, or of one temporal slice of a video."""
-        features = self._model.get_vision_embeddings(block.patches, torch.tensor([block.grid]))
-        return np.array(features, dtype=np.float32)
+        merger = self._model.vision_embeddings_merger
+        usual, merger.request = merger.request, _Interruptible(merger.request, lambda: self.wanted())
+        try:
+            return self._model.get_vision_embeddings(block.patches, torch.tensor([block.grid]))
+        finally:
+            merger.request = usual
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         """Embeddings (tokens, hidden) of text."""
@@ -64,44 +65,40 @@ class VisionLanguageModel:
         return places[:, 0].numpy(), len(prompt.ids) + int(delta)
 
     def new_cache(self) -> "KVCache":
-        return KVCache(self._compiled.create_infer_request(), lambda: self.wanted())
+        return KVCache(self._compiled.create_infer_request(), lambda: self.wanted(), self._bytes_per_token)
 
 
 class KVCache:
     """Keys and values of the tokens read so far, in an infer request of its own.
 
-    Not thread-safe. An interrupted `read` leaves the cache as it was before.
+    length: how many tokens; -1 after a `read` that failed so badly that nobody knows. Not thread-safe. An interrupted
+    `read` leaves the cache as it was before.
     """
 
-    def __init__(self, request: ov.InferRequest, wanted: Callable[[], bool]):
-        self._request, self._wanted = request, wanted
+    def __init__(self, request: ov.InferRequest, wanted: Callable[[], bool], bytes_per_token: int):
+        self._request, self._wanted, self._bytes_per_token = request, wanted, bytes_per_token
         self.length = 0
-        self.bytes_per_token = 0  # as OpenVINO shows them, in float32; an 8-bit cache takes a quarter of it
 
     def read(self, embeddings: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Read tokens on: embeddings (tokens, hidden), positions (3, tokens). Returns the last one's logits
         (vocabulary,).
         """
-        tokens = len(embeddings)
+        before, self.length = self.length, -1
         inputs = {
             "inputs_embeds": embeddings[None],
-            "attention_mask": np.ones((1, self.length + tokens), dtype=np.int64),
+            "attention_mask": np.ones((1, before + len(embeddings)), dtype=np.int64),
             "position_ids": positions[:, None],
             "beam_idx": np.zeros(1, dtype=np.int32),
         }
         try:
             _run(self._request, inputs, self._wanted)
         except BaseException:
-            self._cut(self.length)  # some layers have read the tokens, some have not
+            self._cut(before)  # some layers have read the tokens, some have not
+            self.length = before
             raise
-        self.length += tokens
-        return np.array(self._request.get_tensor("logits").data[0, -1])
-
-    def trim(self, length: int) -> None:
-        """Forget all but the first `length` tokens."""
-        if length < self.length:
-            self._cut(length)
-            self.length = length
+        logits = np.array(self._request.get_tensor("logits").data[0, -1])
+        self.length = before + len(embeddings)
+        return logits
 
     def copy_from(self, other: "KVCache", length: int) -> None:
         """Become what `other` was when it had read `length` tokens."""
@@ -112,11 +109,8 @@ class KVCache:
 
     @property
     def bytes(self) -> int:
-        """Size of the states as OpenVINO shows them, in float32: an upper bound, whatever the cache is stored in."""
-        if not self.bytes_per_token and self.length:
-            shapes = [state.state.shape for state in self._request.query_state()]
-            self.bytes_per_token = sum(int(shape[1] * shape[3]) * 4 for shape in shapes)
-        return self.bytes_per_token * self.length
+        """Size in float32: an upper bound, whatever OpenVINO stores it in; 8 bits take a quarter of it."""
+        return self._bytes_per_token * self.length
 
     def _cut(self, length: int) -> None:
         if length == 0:
@@ -127,20 +121,21 @@ class KVCache:
 
 
 class _Interruptible:
-    """Stands where optimum-intel keeps a compiled model, and is called as that is."""
+    """Stands in for a compiled model where optimum-intel calls one, and stops when nobody wants the result."""
 
-    def __init__(self, compiled: ov.CompiledModel, owner: VisionLanguageModel):
-        self._request, self._owner = compiled.create_infer_request(), owner
+    def __init__(self, compiled: ov.CompiledModel, wanted: Callable[[], bool]):
+        self._compiled, self._wanted = compiled, wanted
 
     def __call__(self, inputs, *args, **kwargs) -> list[np.ndarray]:
-        _run(self._request, inputs, self._owner.wanted)
-        return [np.array(tensor.data) for tensor in self._request.output_tensors]
+        request = self._compiled.create_infer_request()  # a new one: it would hold on to its inputs, 100 MB of mask
+        _run(request, inputs, self._wanted)
+        return [np.array(tensor.data) for tensor in request.output_tensors]
 
 
 def _run(request: ov.InferRequest, inputs: dict, wanted: Callable[[], bool]) -> None:
     """Infer; raise Interrupted when it is not `wanted` any more. Whatever is raised, nothing runs afterwards."""
-    request.start_async(inputs, share_inputs=True)
     try:
+        request.start_async(inputs, share_inputs=True)
         while not request.wait_for(PATIENCE_MS):
             if not wanted():
                 raise Interrupted
@@ -159,9 +154,17 @@ def _check(model) -> None:
         raise UnsupportedModelError(
             f"A session runs OVModelForVisualCausalLM of type {names}; this is a {type(model).__name__} of type {kind}."
         )
+    if not isinstance(model.language_model.model, ov.Model):
+        raise UnsupportedModelError("This model was loaded with compile_only=True, so its graph is gone. Leave it out.")
     inputs = {name for port in model.language_model.model.inputs for name in port.get_names()}
     if not model.language_model.stateful or "beam_idx" not in inputs:
         raise UnsupportedModelError("This model was exported without a state: leave --disable-stateful out.")
+
+
+def _bytes_per_token(config) -> int:
+    """Keys and values of one token in all layers, in float32."""
+    width = config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers * 2 * config.num_key_value_heads * width * 4
 
 
 def _keep_last_logits(language_model) -> None:

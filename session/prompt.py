@@ -94,6 +94,13 @@ class Prompt:
 
 def check_messages(messages: list[dict]) -> None:
     """Raise SessionError unless `messages` is a conversation that waits for an answer. Opens no files."""
+    check_parts(messages)
+    if all(block["type"] == "text" and not block["text"].strip() for block in blocks(messages[-1])):
+        raise SessionError("This message is empty. Write something, or add a picture or a video.")
+
+
+def check_parts(messages: list[dict]) -> None:
+    """The same, but the last message may be empty as yet."""
     for message in messages:
         if message["role"] not in ROLES:
             raise SessionError(f"A message has the role {message['role']!r}; it must be one of {', '.join(ROLES)}.")
@@ -104,8 +111,6 @@ def check_messages(messages: list[dict]) -> None:
             raise SessionError(f"This message has {length} characters; at most {MAX_CHARACTERS} fit. Shorten it.")
     if not messages or messages[-1]["role"] != "user":
         raise SessionError("There is no question: the last message must be from the user.")
-    if all(block["type"] == "text" and not block["text"].strip() for block in blocks(messages[-1])):
-        raise SessionError("This message is empty. Write something, or add a picture or a video.")
 
 
 def blocks(message: dict) -> list[dict]:

@@ -51,9 +51,6 @@ class Work:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def starts_with(self, keys: list[Hashable]) -> bool:
-        return self.keys[: len(keys)] == keys
-
     def within(self, start: int, stop: int) -> Iterator[tuple[int, int, Block]]:
         """(number, place of the first visual token, block) of the blocks that have tokens between the two."""
         for number, (first, block) in enumerate(self.blocks):
@@ -67,18 +64,24 @@ class Reader:
     def __init__(self, model: VisionLanguageModel, features: Features):
         self.model, self.features = model, features
         self.looking_at: bytes | None = None  # digest of the block that is being seen right now
-        self.seen_tokens = 0  # visual tokens encoded so far
+
+    def unseen(self, conversation: Conversation, work: Work) -> list[tuple[int, Block]]:
+        """(number, block) of what is still to be read and was not seen yet, or is not kept any more."""
+        ahead = work.within(len(conversation.keys), len(work))
+        return [(number, block) for number, _, block in ahead if self.features.get(block.digest) is None]
 
     def read_on(self, conversation: Conversation, work: Work, limit: int, progress: Callable = lambda _: None):
         """Read up to CHUNK more tokens of `work`, at most up to `limit`. Returns the logits (vocabulary,) of the last.
+
+        What was not seen yet, or is not kept any more, is seen first.
 
         Raises Interrupted, and then the conversation stands where it stood.
         """
         start = len(conversation.keys)
         stop = min(limit, start + CHUNK)
         embeddings = self.model.embed(work.prompt.ids[start:stop])
-        for number, first, block in work.within(start, stop):
-            seen = self._look(block, lambda: progress(Progress("looking", number, len(work.blocks))))  # noqa: B023
+        for _, first, block in work.within(start, stop):
+            seen = self.look(block)
             begin, end = max(start, first), min(stop, first + block.tokens)
             embeddings[begin - start : end - start] = seen[begin - first : end - first]
         progress(Progress("reading", start, len(work)))
@@ -86,15 +89,14 @@ class Reader:
         conversation.keys += work.keys[start:stop]
         return logits
 
-    def _look(self, block: Block, tell: Callable[[], None]) -> np.ndarray:
+    def look(self, block: Block) -> np.ndarray:
+        """Features (visual tokens, hidden) of a block, kept or new."""
         features = self.features.get(block.digest)
         if features is None:
-            tell()
             self.looking_at = block.digest
             try:
                 features = self.model.see(block)
             finally:
                 self.looking_at = None
             self.features.put(block.digest, features)
-            self.seen_tokens += block.tokens
         return features

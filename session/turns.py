@@ -1,13 +1,15 @@
 """Who computes now: one caller at a time, in the order in which they asked."""
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from session.model import Interrupted
 
 PATIENCE = 0.05  # seconds between two looks whether the caller still wants its turn
+
+
+class Interrupted(Exception):
+    """A computation was stopped, or not begun, because nobody wants its result any more."""
 
 
 class Turns:
@@ -19,20 +21,23 @@ class Turns:
     def __init__(self):
         self._lock, self._queue = threading.Lock(), deque()
 
-    @contextmanager
+    @contextlib.contextmanager
     def turn(self, wanted: Callable[[], bool]) -> Iterator[None]:
-        """Inside, nobody else's turn is. Raises Interrupted where it is no longer `wanted` before it comes."""
+        """Inside, it is nobody else's turn. Raises Interrupted where it is not `wanted` (any more) before it comes."""
         mine = threading.Event()
-        with self._lock:
-            self._queue.append(mine)
-            self._queue[0].set()
         try:
-            while not mine.wait(PATIENCE):
-                if not wanted():
-                    raise Interrupted
+            with self._lock:
+                self._queue.append(mine)
+                self._queue[0].set()
+            while wanted():
+                if mine.wait(PATIENCE):
+                    break
+            else:
+                raise Interrupted
             yield
         finally:
             with self._lock:
-                self._queue.remove(mine)
+                with contextlib.suppress(ValueError):  # Ctrl-C may have come before it was there
+                    self._queue.remove(mine)
                 if self._queue:
                     self._queue[0].set()

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl import Qwen2VLImageProcessorFast, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
 from chat_session import ChatSession
-from session.model import Interrupted
 from session.prompt import model_inputs
+from session.turns import Interrupted
 
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
                   "<|video_pad|>"]
@@ -63,6 +63,9 @@ class FakeModel:
         self.say = say
         self.calls: list[dict] = []
         self.said: list[int] = []
+        self.seen = 0  # blocks
+        self.looking, self.may_look = threading.Event(), threading.Event()  # cleared, it looks until it is set
+        self.may_look.set()
         self.most_at_once = 0
         self.prompts: dict[tuple, dict] = {}
         self.running = 0
@@ -78,6 +81,11 @@ class FakeModel:
         return np.array([[-1 if i in PLACEHOLDERS else i] for i in tokens])
 
     def see(self, block):
+        self.looking.set()
+        while not self.may_look.wait(0.01):
+            if not self.wanted():
+                raise Interrupted
+        self.seen += 1
         return np.full((block.tokens, 1), -1)
 
     def new_cache(self) -> "FakeCache":
@@ -94,10 +102,16 @@ class FakeModel:
 
 
 class FakeCache:
-    bytes = 0
-
     def __init__(self, model: FakeModel):
         self._model, self._tokens, self._answer = model, [], None
+
+    @property
+    def length(self) -> int:
+        return len(self._tokens)
+
+    @property
+    def bytes(self) -> int:
+        return 4 * self.length
 
     def copy_from(self, other: "FakeCache", length: int) -> None:
         self._tokens = other._tokens[:length]

@@ -225,10 +225,13 @@ def test_an_unknown_option_is_refused_with_the_known_ones():
     session = session_on(saying("Hi.", PROCESSOR))
     with pytest.raises(TypeError, match=r"Unknown option num_beams; there are max_new_tokens, .*seed"):
         list(session.stream(HELLO, num_beams=4))
+    with pytest.raises(ValueError, match="empty stop string"):
+        list(session.stream(HELLO, stop=("a", "")))
 
 
 @pytest.mark.parametrize(("stop", "answer"), [
-    ((), "one two three"), (("two",), "one "), (("three", "e t"), "on"), (("four",), "one two three"), (("one",), ""),
+    ((), "one two three"), (("two",), "one "), ("two", "one "),
+    (("three", "e t"), "on"), (("four",), "one two three"), (("one",), ""),
     (("thr3",), "one two three"), (("eee", "ee"), "one two thr"),
 ])
 def test_stop_strings_end_the_answer_and_are_not_in_it(stop, answer):
@@ -294,13 +297,30 @@ def test_an_answer_closed_before_it_began_computes_nothing():
     assert list(pieces) == [] and session.model.calls == []
 
 
-def test_a_generator_that_is_dropped_stops_the_model():
+def test_a_dropped_answer_is_closed_and_what_it_read_is_kept():
     session = session_on(saying("a" * 200, PROCESSOR))
     for piece in session.stream(HELLO):
         assert piece == "a"
         break
-    assert len(session.model.said) == 1
-    assert "".join(session.stream(HELLO, max_new_tokens=3)) == "aaa"
+    assert session.model.told_to_stop.is_set()
+    session.prepare([user(image(SQUARE))])  # which would wait for an answer that is still open
+    _, stats = asked(session, HELLO, max_new_tokens=3)
+    assert stats.reused_tokens == stats.prompt_tokens - 1
+
+
+def test_an_answer_that_nobody_reads_on_does_not_hold_up_preparing():
+    session = session_on(saying("a" * 200, PROCESSOR))
+    unread = session.stream(HELLO)
+    assert next(unread) == "a"
+    session.prepare([user(image(SQUARE))])
+    assert next(unread) == "a"
+
+
+def test_an_answer_can_be_stopped_by_its_own_progress():
+    session = session_on(saying("abc", PROCESSOR))
+    answer = session.stream(HELLO, progress=lambda _: answer.stop())
+    assert list(answer) in ([], ["a"])  # the token that was under way
+    assert asked(session, HELLO)[0] == "abc"
 
 
 @pytest.fixture
@@ -424,19 +444,36 @@ def test_prepared_pictures_are_neither_seen_nor_read_when_the_question_comes():
     assert stats.reused_tokens > stats.visual_tokens
 
 
+def preparing(session, pool, *pictures):
+    """Starts to prepare, and returns when the model has begun to look; it looks until `may_look` is set."""
+    session.model.may_look.clear()
+    future = pool.submit(session.prepare, [user(*map(image, pictures))])
+    assert session.model.looking.wait(30)
+    return future
+
+
 def test_preparing_gives_way_to_a_question_and_goes_on_after_it():
-    session = session_on(echoing(PROCESSOR, gated=True))
-    question = session.stream([user(text("ab"))])
-    session.model.allow(1)
-    assert next(question) == "a"
+    session = session_on(echoing(PROCESSOR))
     with ThreadPoolExecutor() as pool:
-        preparing = pool.submit(session.prepare, [user(image(SQUARE))])
+        prepared = preparing(session, pool, SQUARE)
+        assert asked(session, [user(text("ab"))])[0] == "ab"
+        assert not prepared.done() and session.model.seen == 0
+        session.model.may_look.set()
+        prepared.result(30)
+    assert session.model.seen == 1
+    assert asked(session, [user(image(SQUARE), text("abc"))])[1].seen_tokens == 0
+
+
+def test_a_question_about_the_picture_that_is_looked_at_waits_for_it():
+    session = session_on(echoing(PROCESSOR))
+    with ThreadPoolExecutor() as pool:
+        prepared = preparing(session, pool, SQUARE)
+        question = pool.submit(asked, session, [user(image(SQUARE), text("abc"))])
         time.sleep(0.2)
-        assert not preparing.done() and session.memory()["features"] == 0
-        session.model.allow()
-        assert list(question) == ["b"]
-        preparing.result(30)
-    assert session.memory()["features"] > 0
+        session.model.may_look.set()
+        assert question.result(30)[0] == "abc"
+        prepared.result(30)
+    assert session.model.seen == 1
 
 
 def test_preparing_refuses_what_a_question_refuses():
@@ -445,3 +482,7 @@ def test_preparing_refuses_what_a_question_refuses():
         session.prepare([user(image(SQUARE))])
     with pytest.raises(MediaError):
         session.prepare([user(image("gone.png"))])
+    with pytest.raises(SessionError, match="no question"):
+        session.prepare([])
+    with pytest.raises(SessionError, match="type 'audio'"):
+        session.prepare([user({"type": "audio", "audio": "a.wav"})])

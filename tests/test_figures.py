@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from tutorial.figures import AXES, INK, draw_box, position_chart, side_by_side, token_grid
+from tutorial.figures import AXES, INK, bar_chart, draw_box, position_chart, side_by_side, token_grid
 
 MAGENTA = (255, 0, 255)
 
@@ -44,3 +44,12 @@ def test_position_chart_places_each_axis_at_its_height():
     chart = position_chart([[0, 2, 2], [0, 2, 3], [0, 2, 4]], "three tokens", size=(240, 136))  # plot: 168 by 64
     last = {name: chart.getpixel((204, y)) for name, y in {"time": 68, "height": 52, "width": 36}.items()}
     assert last == AXES
+
+
+def test_bars_are_as_long_as_their_numbers():
+    chart = bar_chart({"first": {"a": 2.0, "b": 1.0}, "second": {"a": 0.0, "b": 0.5}}, "s")
+    painted = {colour: sorted(sum(chart.getpixel((x, y)) == colour for x in range(chart.width))
+                              for y in range(chart.height)) for colour in list(AXES.values())[:2]}
+    longest, half = painted[AXES["time"]][-1], painted[AXES["height"]][-1]
+    assert abs(half * 2 - longest) <= 3
+    assert set(painted[AXES["height"]]) >= {half} and any(abs(n * 4 - longest) <= 4 for n in painted[AXES["height"]])

@@ -4,6 +4,7 @@ Without Chromium these tests are skipped, with a warning that says so; with REQU
 """
 
 import os
+import re
 import shutil
 import warnings
 
@@ -127,7 +128,30 @@ def test_a_picture_is_uploaded_asked_about_and_the_answer_read(visit, red_square
         assert visitor.input.input_value() == "And now?"
         visitor.submit(visitor.questions.get_by_text("And now?"))
         visitor.tab.wait_for_function("document.querySelectorAll('[data-testid=bot]').length == 2")
-        assert len(model.calls[1]["image_grid_thw"]) == 1  # the picture of the first question is still in it
+        assert len(model.calls[-1]["image_grid_thw"]) == 1  # the picture of the first question is still in it
+
+
+def test_a_picture_is_looked_at_before_the_question_is_asked(visit, red_square):
+    model = echoing(PROCESSOR)
+    with served(model) as demo:
+        visitor = visit(demo.local_url)
+        visitor.upload(red_square)
+        while not model.seen:
+            visitor.tab.wait_for_timeout(50)
+        visitor.ask("What is this?")
+        visitor.answers.get_by_text("What is this?").wait_for()
+        assert model.seen == 1
+
+
+def test_a_line_says_what_is_done_and_then_what_it_took(visit, red_square):
+    model = saying("A red square.", PROCESSOR, gated=True)
+    with served(model) as demo:
+        visitor = visit(demo.local_url)
+        visitor.upload(red_square)
+        visitor.ask("What is this?")
+        visitor.answers.get_by_text(re.compile(r"Reading \d+ of \d+ tokens")).wait_for()
+        model.allow()
+        visitor.answers.get_by_text(re.compile(r"First word after .* tokens known before")).wait_for()
 
 
 def test_a_video_is_uploaded_and_answered(visit, tmp_path):
@@ -191,8 +215,8 @@ def test_clear_forgets_the_conversation(visit, red_square, button):
         visitor.wait_for("Upload a picture or a video, then ask about it.")
         visitor.ask("second")
         visitor.answers.get_by_text("second").wait_for()
-        assert "first" not in PROCESSOR.tokenizer.decode(model.calls[1]["input_ids"][0])
-        assert "image_grid_thw" not in model.calls[1]
+        assert "first" not in PROCESSOR.tokenizer.decode(model.calls[-1]["input_ids"][0])
+        assert "image_grid_thw" not in model.calls[-1]
 
 
 def test_a_problem_is_told_in_the_page_and_nothing_is_lost(visit, tmp_path):

@@ -1,4 +1,4 @@
-"""The pins of requirements.txt and requirements-test.txt, checked offline against what is installed."""
+"""The pins of the requirement files, checked offline against what is installed."""
 
 import ast
 import json
@@ -16,6 +16,7 @@ from tutorial.versions import check_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ("requirements.txt", "requirements-test.txt")
+ALL = (*REQUIREMENTS, "requirements-bench.txt")
 RUNTIME_CODE = ("*.py", "*.ipynb", "tutorial/*.py", "session/*.py", "tasks/*.py", "tiny_model/scenes.py")
 DEVELOPERS_CODE = ("tiny_model/*.py", "tests/*.py", "benchmarks/*.py", "docs/*.py")
 
@@ -31,7 +32,7 @@ PINS = [requirement for requirement, _ in pinned(*REQUIREMENTS)]
 
 
 def test_every_pin_names_one_version_and_its_reason():
-    for requirement, reason in pinned(*REQUIREMENTS):
+    for requirement, reason in pinned(*ALL):
         assert re.fullmatch(r"==[\d.]+", str(requirement.specifier)), requirement
         assert reason, requirement
 
@@ -98,7 +99,7 @@ def imported_packages(source):
             yield node.module.partition(".")[0]
 
 
-@pytest.mark.parametrize("files, code", [(REQUIREMENTS[:1], RUNTIME_CODE), (REQUIREMENTS, DEVELOPERS_CODE)])
+@pytest.mark.parametrize("files, code", [(REQUIREMENTS[:1], RUNTIME_CODE), (ALL, DEVELOPERS_CODE)])
 def test_requirement_files_bring_every_package_that_our_code_imports(files, code):
     brought = closure(requirement.name for requirement, _ in pinned(*files))
     providers = metadata.packages_distributions()

@@ -1,4 +1,5 @@
-"""Figures of how a model sees: its visual tokens over a picture, the positions of its tokens, a box that it wrote.
+"""Figures of how a model sees: its visual tokens over a picture, the positions of its tokens, a box that it wrote; and
+how long it took.
 
 Here: drawing, with Pillow alone. Not here: where the numbers come from; the notebook asks the processor and the model.
 """
@@ -93,3 +94,22 @@ def _label(canvas: ImageDraw.ImageDraw, font, title: str, size: tuple[int, int],
     canvas.text((8, height - MARGIN - 8), "0", fill=INK, font=font)
     canvas.text((MARGIN, height - MARGIN + 8), "first token", fill=INK, font=font)
     canvas.text((width - MARGIN, height - MARGIN + 8), f"token {across + 1}", fill=INK, font=font, anchor="ra")
+
+
+def bar_chart(groups: dict[str, dict[str, float]], unit: str, width: int = 720) -> Image.Image:
+    """A bar for every number: groups of {name: number}, the longest bar the largest of them all; unit, behind each."""
+    colours = list(AXES.values())
+    longest = max(max(bars.values()) for bars in groups.values()) or 1
+    line, label = 22, 190
+    figure = Image.new("RGB", (width, sum(line * (len(bars) + 1) + 8 for bars in groups.values())), "white")
+    canvas, font, top = ImageDraw.Draw(figure), ImageFont.load_default(13), 4
+    for title, bars in groups.items():
+        canvas.text((4, top), title, fill=INK, font=font)
+        for number, (name, value) in enumerate(bars.items()):
+            top += line
+            end = label + value / longest * (width - label - 110)
+            canvas.text((24, top), name, fill=INK, font=font)
+            canvas.rectangle((label, top + 2, max(label + 1, end), top + line - 6), fill=colours[number % len(colours)])
+            canvas.text((end + 6, top), f"{value:.2f} {unit}", fill=INK, font=font)
+        top += line + 8
+    return figure

@@ -1,0 +1,49 @@
+"""Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json`.
+
+Reads results-2b.json beside this file, which benchmark.py wrote; replaces the text of README.md between its
+`<!-- speed -->` marks. Types no number by hand, measures nothing.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+
+from benchmarks.tables import BASE, shown  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results-2b.json"
+MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+COLUMNS = {
+    "load_s": "load, s", "ttft_turn1_s": "first turn, s", "ttft_turn2_s": "second turn, s", "ttft_retry_s": "retry, s",
+    "ttft_same_image_s": "same picture, new chat, s", "ttft_prepared_s": "picture looked at before, s",
+    "decode_tok_s": "tokens/s", "peak_rss_mb": "peak memory, MB",
+}  # fmt: skip
+NAMES = {"generate": "`model.generate`", "session": "`ChatSession`"}
+
+
+def figures() -> str:
+    """One row per engine; behind each figure of ours, in brackets, its ratio to generate's."""
+    rows = json.loads(RESULTS.read_text())
+    base = next(row for row in rows if row["engine"] == BASE)
+    lines = [f"| | {' | '.join(COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for row in rows:
+        cells = [shown(row[key]) + ratio(row, base, key) for key in COLUMNS]
+        lines.append(f"| {NAMES.get(row['engine'], row['engine'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ratio(row: dict, base: dict, key: str) -> str:
+    known = row["engine"] == "session" and row[key] and base[key]
+    return f" ({row[key] / base[key]:.2g} ×)" if known else ""
+
+
+def main():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, after = readme.split(MARKS[0])[0], readme.split(MARKS[1])[1]
+    (ROOT / "README.md").write_text(f"{before}{MARKS[0]}\n\n{figures()}\n\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
