@@ -31,7 +31,6 @@ from session.turns import Interrupted, Turns
 
 __all__ = ["Answer", "ChatSession", "MediaError", "Progress", "SessionError", "Stats", "UnsupportedModelError"]
 
-
 QUIET = 0.3  # seconds without an answer computing, after which preparing goes on
 
 
@@ -61,7 +60,7 @@ class ChatSession:
 
     def stream(
         self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
-    ) -> "Answer":
+    ) -> Answer:
         """The answer to `messages` (see `session.prompt`) in pieces; a character is never cut in two.
 
         Nothing happens before the first piece is asked for. `options` are those of `session.decode.Options`.

@@ -29,7 +29,10 @@ def random_model(size: str, practice: dict) -> Qwen2VLForConditionalGeneration:
     text = {**shape, "rope_parameters": rope, "max_position_embeddings": 32768, "tie_word_embeddings": tied}
     config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **tokens)
     torch.manual_seed(0)
-    return Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+    model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+    with torch.no_grad():  # words that the tokenizer has no text for are never the most likely ones
+        model.get_output_embeddings().weight[practice["text_config"]["vocab_size"] :] = 0
+    return model
 
 
 def main():

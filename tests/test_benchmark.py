@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark, tables, video
+from benchmarks import benchmark, report, tables, video
 from benchmarks.scenario import KEYS, picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,6 +124,10 @@ def fake_report(load_s: float) -> dict:
     row = dict.fromkeys(KEYS[1:], 2.0) | {"load_s": load_s, "ttft_prepared_s": None}
     counts = {"prompt_tokens": 5, "visual_tokens": None, "reused_tokens": None}
     return {"row": row, "tokens": {"turn1": counts, "turn2": counts}, "texts": [{"turn1": "Yes."}]}
+
+
+def test_the_readmes_table_is_what_was_measured():
+    assert report.figures() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_rounds_go_to_and_fro(empty_model, monkeypatch, capsys):

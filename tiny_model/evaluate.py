@@ -23,7 +23,7 @@ from tiny_model import questions, scenes
 from tiny_model.model import PIXELS_PER_TOKEN
 
 HELD_OUT = 2_000_000  # seeds from here on are never used in training
-KINDS = (*questions.KINDS, "pair", "video", "off_topic", "photo")
+KINDS = (*questions.KINDS, "conversation", "pair", "video", "off_topic", "photo")
 BUDGETS = {"16 visual tokens": 16, "64": 64, "144": 144, "256": 256, "400": 400}
 
 

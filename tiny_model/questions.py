@@ -195,21 +195,14 @@ def _is_there(rng, scene):
     return _dialogue("is_there", ask(rng, "is_there", name), f"No, there is no {name}.", (NOWHERE,))
 
 
-def _follow_up(rng, scene):
-    """A question after another one: mostly about "it", now and then after a description or a third one."""
-    if rng.random() < 0.2:
-        return _after(rng, scene, _describe(rng, scene))
-    dialogue = _about_it(rng, scene)
-    return _after(rng, scene, dialogue) if dialogue and rng.random() < 0.2 else dialogue
-
-
-def _after(rng, scene, dialogue):
-    """`dialogue`, and then one more question that says itself what it is about."""
+def _conversation(rng, scene):
+    """A description or a follow-up, and then one more question, which says itself what it is about."""
+    before = rng.choice([_describe, _follow_up])(rng, scene)
     last = rng.choice([_colour, _shape, _where, _locate, _count, _is_there])(rng, scene)
-    return last and _joined("follow_up", dialogue, last)
+    return before and last and _joined("conversation", before, last)
 
 
-def _about_it(rng, scene):
+def _follow_up(rng, scene):
     """A second question that names nothing: what "it" is stands in the first turn, the answer only in the picture."""
     first = rng.choice([_colour, _shape, _where])(rng, scene)
     if first is None or first.target is None:
@@ -229,13 +222,13 @@ def _about_it(rng, scene):
 
 MAKERS = {
     "describe": _describe, "colour": _colour, "shape": _shape, "count": _count, "where": _where, "locate": _locate,
-    "is_there": _is_there, "follow_up": _follow_up,
+    "is_there": _is_there, "follow_up": _follow_up, "conversation": _conversation,
 }  # fmt: skip
 
 
 def about_scene(rng: random.Random, scene: Scene, kind: str) -> Dialogue | None:
-    """A dialogue of one of KINDS about a scene, or None where this scene has no unambiguous question of that kind."""
-    if not scene.shapes and kind in ("where", "locate", "follow_up"):
+    """A dialogue of one of KINDS, or a "conversation"; None where the scene has no unambiguous one."""
+    if not scene.shapes and kind in ("where", "locate", "follow_up", "conversation"):
         return None
     return MAKERS[kind](rng, scene)
 

@@ -19,6 +19,7 @@ NAMES = {
     "locate": "locate (IoU ≥ 0.5)",
     "is_there": "is there a …?",
     "follow_up": "follow-ups",
+    "conversation": "one more question, after a description or a follow-up",
     "pair": "two pictures",
     "video": "a short video",
     "off_topic": "off-topic question refused",

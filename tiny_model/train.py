@@ -17,7 +17,6 @@ import copy
 import json
 import math
 import random
-import shutil
 import time
 from pathlib import Path
 
@@ -33,7 +32,7 @@ STEPS = {"vision": 2000, "joint": 6000}
 VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 250  # visual tokens of one batch
 DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.4  # in the joint stage, see Trainer.loss_of and Trainer.draw
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
-ALL_KINDS = (*questions.KINDS, "describe", "count", "locate", "follow_up")  # what is harder is asked twice as often
+ALL_KINDS = (*questions.KINDS, "conversation", "describe", "count", "locate", "follow_up")  # what is harder, twice
 LESSONS = 0.3  # share of the joint stage that goes from simple to all; a trained model has it behind it
 
 
@@ -249,7 +248,8 @@ class Trainer:
         """One line on the screen and in the log: means since the last one."""
         names = sorted({n for log in logs for n in log})
         values = {n: [log[n] for log in logs if n in log and log[n] == log[n]] for n in names}
-        row = {"stage": self.options.stage, "step": self.step, "of": self.steps, "seconds": round(seconds)}
+        stage = "joint again" if self.trained else self.options.stage
+        row = {"stage": stage, "step": self.step, "of": self.steps, "seconds": round(seconds)}
         row |= {n: round(sum(v) / len(v), 3) for n, v in values.items() if v}
         row["exact"] = {k: round(good / asked, 3) for k, (good, asked) in sorted(tally.items())}
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
@@ -257,10 +257,14 @@ class Trainer:
         print(" ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
     def export(self):
-        """Write the model as a Hugging Face folder, in half precision, and the log beside it."""
+        """Write the model as a Hugging Face folder, in half precision, and the log beside it.
+
+        Going on from trained weights, the log goes on as well.
+        """
         copy.deepcopy(self.model).to(torch.float16).save_pretrained(WEIGHTS)
         self.processor.save_pretrained(WEIGHTS)
-        shutil.copy(self.folder / "log.jsonl", WEIGHTS.parent)
+        with open(WEIGHTS.parent / "log.jsonl", "a" if self.trained else "w", encoding="utf-8") as log:
+            log.write((self.folder / "log.jsonl").read_text(encoding="utf-8"))
 
 
 def main():
