@@ -6,6 +6,7 @@ Not here: measuring anything.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from tutorial.costs import CONFIG_2B, CONFIG_7B, PRACTICE_DIR  # noqa: E402
 SIZES = {"2b": CONFIG_2B, "7b": CONFIG_7B}
 
 
-def random_model(size: str, practice: dict) -> Qwen2VLForConditionalGeneration:
-    """A model of the shape of Qwen2-VL `size`, in bfloat16, whose special tokens are those of the config `practice`."""
+def random_model(size: str, practice: dict, words: list[int]) -> Qwen2VLForConditionalGeneration:
+    """A model of the shape of Qwen2-VL `size`, in bfloat16, whose special tokens are those of the config `practice`,
+    and which writes nothing but the tokens `words`.
+    """
     shape = dict(SIZES[size])
     vision = {**shape.pop("vision_config"), "num_heads": 16}
     tied, tokens = shape.pop("tie_word_embeddings"), {k: v for k, v in practice.items() if k.endswith("token_id")}
@@ -30,9 +33,17 @@ def random_model(size: str, practice: dict) -> Qwen2VLForConditionalGeneration:
     config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **tokens)
     torch.manual_seed(0)
     model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
-    with torch.no_grad():  # words that the tokenizer has no text for are never the most likely ones
-        model.get_output_embeddings().weight[practice["text_config"]["vocab_size"] :] = 0
+    with torch.no_grad():
+        head = model.get_output_embeddings().weight
+        kept = head[words].clone()
+        head.zero_()
+        head[words] = kept
     return model
+
+
+def whole_words(tokenizer) -> list[int]:
+    """Tokens that stand for a word and the space before it: text made of them is read again as the same tokens."""
+    return [token for token in range(len(tokenizer)) if re.fullmatch(" [a-z]+", tokenizer.decode([token]))]
 
 
 def main():
@@ -41,9 +52,10 @@ def main():
     parser.add_argument("--size", choices=SIZES, default="2b")
     options = parser.parse_args()
     practice = Qwen2VLConfig.from_pretrained(PRACTICE_DIR).to_dict()
-    model = random_model(options.size, practice)
+    processor = AutoProcessor.from_pretrained(PRACTICE_DIR)
+    model = random_model(options.size, practice, whole_words(processor.tokenizer))
     model.save_pretrained(options.out)
-    AutoProcessor.from_pretrained(PRACTICE_DIR).save_pretrained(options.out)
+    processor.save_pretrained(options.out)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e9:.2f} billion random parameters in {options.out}")
 
 

@@ -60,7 +60,8 @@ def test_every_make_target_and_variable_exists():
 
 
 def test_every_option_is_one_that_its_program_knows():
-    programs = (["tasks/bootstrap.py"], ["tasks/demo.py"], ["-m", "pytest"])
+    exporter = ["-m", "optimum.commands.optimum_cli", "export", "openvino"]
+    programs = (["tasks/bootstrap.py"], ["tasks/demo.py"], ["-m", "pytest"], ["benchmarks/benchmark.py"], exporter)
     helps = [[sys.executable, *program, "--help"] for program in programs]
     known = "".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout for command in helps)
     options = {word for word in WORDS if word.startswith("--")}

@@ -121,7 +121,7 @@ def make_case(rng: random.Random, kind: str, change: Callable = lambda rng, scen
 
 
 def answers(
-    model, processor, cases: list[Case], batch: int = 16, budget: tuple[int, int] | None = None, new_tokens=80
+    model, processor, cases: list[Case], batch: int = 4, budget: tuple[int, int] | None = None, new_tokens=80
 ) -> list[str]:
     """Greedy answers with special tokens kept (boxes need them), end token removed. budget: (min, max) visual tokens
     a picture.
