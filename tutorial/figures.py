@@ -100,14 +100,15 @@ def bar_chart(groups: dict[str, dict[str, float]], unit: str, width: int = 720) 
     """A bar for every number: groups of {name: number}, the longest bar the largest of them all; unit, behind each."""
     colours = list(AXES.values())
     longest = max(max(bars.values()) for bars in groups.values()) or 1
-    line, label = 22, 190
+    line, label = 22, 120
     figure = Image.new("RGB", (width, sum(line * (len(bars) + 1) + 8 for bars in groups.values())), "white")
     canvas, font, top = ImageDraw.Draw(figure), ImageFont.load_default(13), 4
+    room = width - label - canvas.textlength(f" {longest:.2f} {unit} ", font) - 12
     for title, bars in groups.items():
         canvas.text((4, top), title, fill=INK, font=font)
         for number, (name, value) in enumerate(bars.items()):
             top += line
-            end = label + value / longest * (width - label - 110)
+            end = label + value / longest * room
             canvas.text((24, top), name, fill=INK, font=font)
             canvas.rectangle((label, top + 2, max(label + 1, end), top + line - 6), fill=colours[number % len(colours)])
             canvas.text((end + 6, top), f"{value:.2f} {unit}", fill=INK, font=font)
