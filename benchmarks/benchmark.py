@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
-from benchmarks.processes import in_own_process, peak_rss_mb, report  # noqa: E402
+from benchmarks.processes import in_own_process, peak_rss_mb, report, why_no_model  # noqa: E402
 from benchmarks.scenario import figures, repetition, tokens, warm_up  # noqa: E402
 from benchmarks.tables import combined, summary  # noqa: E402
 from tutorial.telemetry import turn_off_library_telemetry  # noqa: E402
@@ -117,8 +117,8 @@ def what_is_wrong(options) -> str | None:
         return f"there is no engine {unknown[0]!r}; there are {', '.join(ENGINES)}."
     if "pytorch" in options.engines and not options.weights:
         return "the engine pytorch needs --weights DIR, the folder of the original weights."
-    if not (options.model_dir / "openvino_language_model.xml").exists():
-        return f"{options.model_dir} holds no exported model; export one as the notebook does, or name its folder."
+    if missing := why_no_model(options.model_dir):
+        return missing
     if options.repetitions < 1 or options.rounds < 1 or options.new_tokens < 2:
         return "--repetitions and --rounds must be at least 1, --new-tokens at least 2."
     for path in filter(None, (options.json, options.plot)):

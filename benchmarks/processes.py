@@ -9,8 +9,16 @@ Linux counts what the parent holds when the child begins into the child's peak.
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 MEGABYTE = 1e6
+
+
+def why_no_model(model_dir: Path) -> str | None:
+    """What to say, before a child is started, where there is no export to measure."""
+    if (model_dir / "openvino_language_model.xml").exists():
+        return None
+    return f"{model_dir} holds no exported model; export one as the notebook does, or name its folder."
 
 
 def in_own_process(script: str, arguments: list[str]) -> dict:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
 from benchmarks.tables import BASE, shown  # noqa: E402
+from tiny_model.report import put_between  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results-2b.json"
 MARKS = ("<!-- speed -->", "<!-- end of speed -->")
@@ -40,9 +41,7 @@ def ratio(row: dict, base: dict, key: str) -> str:
 
 
 def main():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, after = readme.split(MARKS[0])[0], readme.split(MARKS[1])[1]
-    (ROOT / "README.md").write_text(f"{before}{MARKS[0]}\n\n{figures()}\n\n{MARKS[1]}{after}", encoding="utf-8")
+    put_between(MARKS, figures(), ROOT / "README.md")
 
 
 if __name__ == "__main__":

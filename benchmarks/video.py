@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
-from benchmarks.processes import in_own_process, peak_rss_mb, report  # noqa: E402
+from benchmarks.processes import in_own_process, peak_rss_mb, report, why_no_model  # noqa: E402
 from tiny_model.scenes import Shape, draw_video  # noqa: E402
 from tutorial.telemetry import turn_off_library_telemetry  # noqa: E402
 
@@ -84,8 +84,8 @@ def read_options():
     parser.add_argument("--frames", type=counts, default=[8, 16, 32], metavar="N,N", help="default: 8,16,32")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not (options.model_dir / "openvino_language_model.xml").exists():
-        parser.error(f"{options.model_dir} holds no exported model; export one as the notebook does.")
+    if missing := why_no_model(options.model_dir):
+        parser.error(missing)
     return options
 
 

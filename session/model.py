@@ -8,7 +8,6 @@ numbers for every token of the prompt, `generate` too uses none but the last). `
 """
 
 import contextlib
-import gc
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -181,4 +180,3 @@ def _keep_last_logits(language_model) -> None:
     head.input(0).replace_source_output(last.output(0))
     graph.validate_nodes_and_infer_types()
     language_model.request = None  # compiled from the graph as it was; made anew by `compile`
-    gc.collect()

@@ -46,6 +46,15 @@ MEDIA = [None, None, *({"type": "image", "image": picture(n)} for n in range(3))
          *({"type": "video", "video": clip(n), "fps": 2.0 + n} for n in range(2))]
 
 
+def generated(model, processor, messages, seed=None, **options) -> str:
+    if seed is not None:
+        torch.manual_seed(seed)
+    inputs = model_inputs(build_prompt(processor, messages))
+    plain = GenerationConfig(eos_token_id=processor.tokenizer.eos_token_id, **options)
+    ids = model.generate(**inputs, generation_config=plain, max_new_tokens=NEW_TOKENS)
+    return processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+
+
 class Pair:
     """A session, and beside it `generate` on the same export."""
 
@@ -59,18 +68,10 @@ class Pair:
     def load(folder, **options):
         return OVModelForVisualCausalLM.from_pretrained(str(folder), device="CPU", ov_config=EXACT, **options)
 
-    def generate(self, messages, seed=None, **options) -> str:
-        if seed is not None:
-            torch.manual_seed(seed)
-        inputs = model_inputs(build_prompt(self.processor, messages))
-        plain = GenerationConfig(eos_token_id=self.processor.tokenizer.eos_token_id, **options)
-        ids = self.model.generate(**inputs, generation_config=plain, max_new_tokens=NEW_TOKENS)
-        return self.processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
-
     def check(self, messages, **options) -> str:
         """The session's answer to `messages`, which has to be generate's."""
         answer = "".join(self.session.stream(messages, max_new_tokens=NEW_TOKENS, **options))
-        expected = self.generate(messages, **options)
+        expected = generated(self.model, self.processor, messages, **options)
         self.answers += 1
         if answer != expected:
             assert "seed" not in options, (answer, expected, options)
@@ -293,12 +294,7 @@ def test_with_default_precision_most_answers_are_generates(ov_model, int4_dir, p
     """8-bit keys and values, bfloat16 where the processor has it: here other roundings may choose another word."""
     messages = [[question(text, medium)] for text in QUESTIONS for medium in MEDIA[2:]]
 
-    def generated(asked) -> str:
-        inputs = model_inputs(build_prompt(processor, asked))
-        ids = ov_model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
-        return processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
-
-    expected = [generated(asked) for asked in messages]
+    expected = [generated(ov_model, processor, asked) for asked in messages]
     model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=False)
     session = ChatSession(model, processor)
     answers = ["".join(session.stream(m, max_new_tokens=NEW_TOKENS)) for m in messages]

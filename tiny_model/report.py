@@ -79,10 +79,15 @@ def figures() -> str:
     )
 
 
+def put_between(marks: tuple[str, str], text: str, file: Path) -> None:
+    """Replace what stands in `file` between the two marks."""
+    old = file.read_text(encoding="utf-8")
+    before, after = old.split(marks[0])[0], old.split(marks[1])[1]
+    file.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}", encoding="utf-8")
+
+
 def main():
-    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    before, after = readme.split(MARKS[0])[0], readme.split(MARKS[1])[1]
-    (FOLDER / "README.md").write_text(f"{before}{MARKS[0]}\n\n{figures()}\n\n{MARKS[1]}{after}", encoding="utf-8")
+    put_between(MARKS, figures(), FOLDER / "README.md")
 
 
 if __name__ == "__main__":
