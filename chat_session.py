@@ -22,14 +22,25 @@ import numpy as np
 
 from session.answer import Answer, Run, Stats
 from session.decode import Chooser, Options, pieces, until
-from session.kept import Conversation, Conversations, Features
+from session.kept import Conversation, Conversations
 from session.media import MediaError
 from session.model import UnsupportedModelError, VisionLanguageModel
+from session.patches import Patches
 from session.prompt import Prompt, SessionError, blocks, build_prompt, check_messages, check_parts
-from session.reading import Progress, Reader, Work
+from session.reading import Estimate, Progress, Reader, Work
+from session.recent import Recent
 from session.turns import Interrupted, Turns
 
-__all__ = ["Answer", "ChatSession", "MediaError", "Progress", "SessionError", "Stats", "UnsupportedModelError"]
+__all__ = [
+    "Answer",
+    "ChatSession",
+    "Estimate",
+    "MediaError",
+    "Progress",
+    "SessionError",
+    "Stats",
+    "UnsupportedModelError",
+]
 
 QUIET = 0.3  # seconds without an answer computing, after which preparing goes on
 
@@ -45,13 +56,14 @@ class ChatSession:
     open_model = VisionLanguageModel  # tests put another here
 
     def __init__(self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30):
-        """Kept are up to `max_conversations` that nobody is in right now, within `max_bytes`, and features of
-        pictures within a quarter of these. Conversations that somebody is in are not bounded here.
+        """Kept are up to `max_conversations` that nobody is in right now, within `max_bytes`, features of pictures
+        within a quarter of these, and patches within an eighth. Conversations that somebody is in are not bounded here.
         """
         self.processor = processor
         self._defaults = model.generation_config
         self._model = self.open_model(model)
-        self._reader = Reader(self._model, Features(max_bytes // 4))
+        self._reader = Reader(self._model, Recent(max_bytes // 4))
+        self._patches = Patches(processor, max_bytes // 8)
         self._conversations = Conversations(self._model.new_cache, max_conversations, max_bytes)
         self._left: deque[Conversation] = deque()  # by answers that ended: into `_conversations` at the next turn
         self._turns = Turns()
@@ -59,48 +71,73 @@ class ChatSession:
         self._last_asked = 0.0
 
     def stream(
-        self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
+        self,
+        messages: list[dict],
+        *,
+        progress: Callable[[Progress], None] = lambda _: None,
+        max_visual_tokens: int | None = None,
+        **options,
     ) -> Answer:
         """The answer to `messages` (see `session.prompt`) in pieces; a character is never cut in two.
 
-        Nothing happens before the first piece is asked for. `options` are those of `session.decode.Options`.
-        `progress` is called in the thread that asks for the first piece, while nobody else can compute: it has to be
-        quick. Raises, there too: SessionError for messages that cannot be answered, MediaError for files that cannot
-        be used, TypeError for unknown options.
+        Nothing happens before the first piece is asked for. `options` are those of `session.decode.Options`,
+        `max_visual_tokens` is for each picture (see `session.patches`). `progress` is called in the thread that asks
+        for the first piece, while nobody else can compute: it has to be quick. Raises, there too: SessionError for
+        messages that cannot be answered, MediaError for files that cannot be used, TypeError for unknown options.
         """
         run = Run()
-        return Answer(run, self._texts(run, messages, progress, options))
+        return Answer(run, self._texts(run, messages, progress, max_visual_tokens, options))
 
-    def prepare(self, messages: list[dict]) -> None:
+    def prepare(
+        self,
+        messages: list[dict],
+        *,
+        wanted: Callable[[], bool] = lambda: True,
+        max_visual_tokens: int | None = None,
+    ) -> None:
         """Look at the pictures of `messages` and read all that is certain before the last message has its text.
 
-        Gives way when a question comes, from whomever, and goes on when it is answered. Raises MediaError and
-        SessionError as `stream` does.
+        Gives way when a question comes, from whomever, and goes on when it is answered; ends early when it is not
+        `wanted` any more. Raises MediaError and SessionError as `stream` does.
         """
         check_parts(messages)
         *before, last = messages
         media = [block for block in blocks(last) if block["type"] != "text"]
-        prompt = build_prompt(self.processor, [*before, {"role": last["role"], "content": media}])
-        self._check_length(prompt, 0)
+        prompt = self._prompt([*before, {"role": last["role"], "content": media}], max_visual_tokens)
         end = self.processor.tokenizer.eos_token_id  # of the last message: all before it is certain
         certain = len(prompt.ids) - 1 - prompt.ids[::-1].index(end) if end in prompt.ids else 0
         work, done = Work(prompt, self._model), False
-        while not done:
-            while self._asked or time.monotonic() - self._last_asked < QUIET:
+        while not done and wanted():
+            if self._asked or time.monotonic() - self._last_asked < QUIET:
                 time.sleep(0.02)
-            done = self._prepare_more(work, certain)
+            else:
+                done = self._prepare_more(work, certain, wanted)
+
+    def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
+        """What it would take to answer `messages` if nothing of them were known. Opens their files, computes nothing.
+
+        Raises MediaError and SessionError as `stream` does, but the last message may be empty as yet.
+        """
+        check_parts(messages)
+        prompt = self._prompt(messages, max_visual_tokens)
+        seen = sum(medium.tokens for medium in prompt.media)
+        return Estimate(len(prompt.ids), seen, self._reader.pace.seconds(seen, len(prompt.ids)))
+
+    @property
+    def budgets(self) -> tuple[int, int]:
+        """The fewest and the most visual tokens that a picture gets if `max_visual_tokens` is not given."""
+        return self._patches.budgets
 
     def memory(self) -> dict[str, int]:
         """Bytes kept for later. Conversations count as float32: an upper bound, OpenVINO's KV cache has 8 bits."""
         with self._turns.turn(lambda: True):
-            return {"features": self._reader.features.bytes, "conversations": self._settled().bytes}
+            kept = {"features": self._reader.features.bytes, "conversations": self._settled().bytes}
+        return kept | {"patches": self._patches.bytes}
 
-    def _texts(self, run: Run, messages: list[dict], progress, given: dict) -> Iterator[str]:
+    def _texts(self, run: Run, messages: list[dict], progress, budget: int | None, given: dict) -> Iterator[str]:
         check_messages(messages)
         options = Options.merged(self._defaults, given)
-        prompt = build_prompt(self.processor, messages)
-        self._check_length(prompt, options.max_new_tokens)
-        work = Work(prompt, self._model)
+        work = Work(self._prompt(messages, budget, options.max_new_tokens), self._model)
         run.stats.prompt_tokens = len(work)
         run.stats.visual_tokens = sum(block.tokens for _, block in work.blocks)
         tokens = self._tokens(run, work, options, progress)
@@ -134,9 +171,11 @@ class ChatSession:
 
     def _read(self, run: Run, conversation: Conversation, work: Work, progress):
         """Logits of the prompt's last token. Others have their turn after every picture and every chunk of text."""
-        for number, block in self._reader.unseen(conversation, work):
+        unseen = self._reader.unseen(conversation, work)
+        for done, (number, block) in enumerate(unseen):
             with self._turn(run.wanted, work):
-                progress(Progress("looking", number, len(work.blocks)))
+                left = sum(block.tokens for _, block in unseen[done:]), len(work) - len(conversation.keys)
+                progress(Progress("looking", number, len(work.blocks), self._reader.pace.seconds(*left)))
                 self._reader.look(block)
                 run.stats.seen_tokens += block.tokens
         while len(conversation.keys) < len(work):
@@ -144,13 +183,13 @@ class ChatSession:
                 logits = self._reader.read_on(conversation, work, len(work), progress)
         return logits
 
-    def _prepare_more(self, work: Work, certain: int) -> bool:
+    def _prepare_more(self, work: Work, certain: int, wanted: Callable[[], bool]) -> bool:
         """Read all that is certain, unless somebody asks; whether that is done."""
 
         def unhindered() -> bool:
-            """Nobody asks, or all who do need just what is being done."""
+            """Still wanted, and nobody asks, or all who do need just what is being done."""
             at = self._reader.looking_at
-            return all(at in {b.digest for _, b in asked.blocks} for asked in tuple(self._asked))
+            return wanted() and all(at in {b.digest for _, b in asked.blocks} for asked in tuple(self._asked))
 
         with contextlib.suppress(Interrupted), self._turn(unhindered):
             if self._settled().known(work.keys[:certain]) == certain:
@@ -191,9 +230,11 @@ class ChatSession:
             self._conversations.give_back(self._left.popleft())
         return self._conversations
 
-    def _check_length(self, prompt: Prompt, new_tokens: int) -> None:
+    def _prompt(self, messages: list[dict], max_visual_tokens: int | None, new_tokens: int = 0) -> Prompt:
+        prompt = build_prompt(self.processor, messages, self._patches, max_visual_tokens)
         if len(prompt.ids) + new_tokens > self._model.window:
             raise SessionError(
                 f"This conversation is too long: {len(prompt.ids)} tokens and up to {new_tokens} for the answer, "
                 f"but the model reads {self._model.window}. Start a new one, or use fewer or smaller pictures."
             )
+        return prompt

@@ -43,7 +43,7 @@ def main() -> int:
 def measure(model_dir: Path, count: int, way: str) -> dict:
     """Both ways go through the same compiled vision encoder, which has seen one slice before."""
     model, session_model, medium = load(model_dir, count)
-    slices = medium.blocks()
+    slices = medium.blocks
     session_model.see(slices[0])
     before, began = peak_rss_mb(), time.perf_counter()
     if way == "slices":

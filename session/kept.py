@@ -1,43 +1,17 @@
-"""What a session keeps for later, within bounds: features of pictures, and conversations that were read.
+"""Conversations that were read, kept for later, within bounds.
 
 Everything here is a cache. What is thrown out is computed again, at a cost in time only. Not thread-safe: the session
 holds its lock.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from session.model import KVCache
 
 # A prefix below this share of the prompt is read again: OpenVINO reads tokens behind others several times slower than
 # the first ones, and the system prompt alone should not put every new picture on the slow way.
 SMALL = 1 / 8
-
-
-class Features:
-    """Features (visual tokens, hidden) by the digest of their Block; the least recently used go first, the latest
-    stay whatever their size.
-    """
-
-    def __init__(self, max_bytes: int):
-        self.max_bytes, self.bytes = max_bytes, 0
-        self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
-
-    def get(self, digest: bytes) -> np.ndarray | None:
-        if digest in self._kept:
-            self._kept.move_to_end(digest)
-        return self._kept.get(digest)
-
-    def put(self, digest: bytes, features: np.ndarray) -> None:
-        if digest in self._kept:
-            return
-        self._kept[digest] = features
-        self.bytes += features.nbytes
-        while self.bytes > self.max_bytes and len(self._kept) > 1:
-            self.bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 @dataclass(eq=False)

@@ -15,7 +15,8 @@ import openvino as ov
 import torch
 from openvino import opset13
 
-from session.prompt import Block, Prompt, joined
+from session.patches import Block
+from session.prompt import Prompt, joined
 from session.turns import Interrupted
 
 SUPPORTED = ("qwen2_vl", "qwen2_5_vl")

@@ -1,7 +1,7 @@
 """From messages (plain data) to what the model is fed: token ids, pixels, grids.
 
 Here: checking messages, the chat template, tokens, one placeholder for each visual token. Not here: opening files
-(`media`), running the model (`chat_session`).
+(`media`), pixels (`patches`), running the model (`chat_session`).
 
 A message is {"role": "system" | "user" | "assistant", "content": text or a list of blocks}; a block is
 {"type": "text", "text": str}, {"type": "image", "image": path or PIL image}, or
@@ -11,74 +11,21 @@ What people type stays text: "<|im_end|>" in a question is ten characters, never
 `processor(text=...)` cannot tell the two apart, because it sees template and text as one string.
 """
 
-import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
 
-from session.media import USUAL_FPS, as_video, load_image, load_video
+from session.patches import Medium, Patches
 
 ROLES = ("system", "user", "assistant")
 MAX_CHARACTERS = 10_000  # of one message by a user: some five pages
 
-# Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
-# by itself, except where a picture is 1 or 3 pixels high.
-_IMAGES = {"return_tensors": "pt", "input_data_format": "channels_first"}
-_FRAMES = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
-
 
 class SessionError(ValueError):
     """Messages that cannot be answered. The text is a plain sentence that can be shown to a visitor."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """What the vision encoder sees in one piece: a picture, or one temporal slice of a video.
-
-    patches (h·w, values); grid (1, h, w) in patches; digest is the same for the same pixels and grid, and only for
-    these; tokens is how many visual tokens the language model gets.
-    """
-
-    patches: torch.Tensor
-    grid: tuple[int, int, int]
-    digest: bytes
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Medium:
-    """One picture or video as its processor returned it, (1, …) in each tensor, and its `kind`."""
-
-    kind: str
-    inputs: dict[str, torch.Tensor]
-    merge_size: int
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """(time, height, width) in patches, two frames making one step in time."""
-        return tuple(self.inputs[f"{self.kind}_grid_thw"][0].tolist())
-
-    @property
-    def tokens(self) -> int:
-        time, height, width = self.grid
-        return time * height * width // self.merge_size**2
-
-    @property
-    def seconds(self) -> float | None:
-        """Of one step in time, where the model's positions depend on it (Qwen2.5-VL)."""
-        return self.inputs["second_per_grid_ts"].item() if "second_per_grid_ts" in self.inputs else None
-
-    def blocks(self) -> list[Block]:
-        time, height, width = self.grid
-        patches = self.inputs["pixel_values" if self.kind == "image" else "pixel_values_videos"]
-        return [self._block(part, (1, height, width)) for part in patches.chunk(time)]
-
-    def _block(self, patches: torch.Tensor, grid: tuple[int, int, int]) -> Block:
-        digest = hashlib.blake2b(patches.contiguous().numpy(), digest_size=16, salt=repr(grid).encode()[:16])
-        return Block(patches, grid, digest.digest(), len(patches) // self.merge_size**2)
 
 
 @dataclass(frozen=True)
@@ -119,13 +66,18 @@ def blocks(message: dict) -> list[dict]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
-def build_prompt(processor, messages: list[dict]) -> Prompt:
+def build_prompt(
+    processor, messages: list[dict], patches: Patches | None = None, max_visual_tokens: int | None = None
+) -> Prompt:
     """Tokens and media of `messages`. Raises MediaError.
+
+    patches: to ask for media that were used before. max_visual_tokens: see `Patches.of`.
 
     For text without control tokens the same, token for token, as
     `processor(text=[template], images=..., videos=...)`.
     """
-    parts = _Parts(processor)
+    patches = patches or Patches(processor)
+    parts = _Parts(lambda block: patches.of(block, max_visual_tokens))
     skeleton = [{"role": m["role"], "content": [parts.take(block) for block in blocks(m)]} for m in messages]
     ids = _tokenize(processor, skeleton, parts)
     counts, pads = iter(parts.media), (processor.image_token_id, processor.video_token_id)
@@ -153,17 +105,17 @@ class _Parts:
     Pictures become patches one by one, so that only one at a time is in memory in full size.
     """
 
-    def __init__(self, processor):
+    def __init__(self, open_medium: Callable[[dict], Medium]):
         self.texts: list[str] = []
         self.media: list[Medium] = []
-        self._processor = processor
+        self._open = open_medium
         self._marker = secrets.token_hex(8)  # nobody can type what nobody knows
 
     def take(self, block: dict) -> dict:
         if block["type"] == "text":
             self.texts.append(block["text"])
             return {"type": "text", "text": f"{self._marker}:{len(self.texts) - 1};"}
-        self.media.append((_image if block["type"] == "image" else _video)(self._processor, block))
+        self.media.append(self._open(block))
         return {"type": block["type"]}
 
     def put_back(self, text: str) -> str:
@@ -194,21 +146,3 @@ def _tokenize(processor, skeleton: list[dict], parts: _Parts) -> list[int]:
             text = parts.put_back(piece)
             ids += tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
-
-
-def _image(processor, block: dict) -> Medium:
-    inputs = processor.image_processor(images=[load_image(block["image"])], **_IMAGES)
-    return Medium("image", dict(inputs), processor.image_processor.merge_size)
-
-
-def _video(processor, block: dict) -> Medium:
-    """Frames are sampled already; their times go along for models that look at the clock (Qwen2-VL does not)."""
-    source = block["video"]
-    is_frames = isinstance(source, list | tuple)
-    video = as_video(source, block.get("fps", USUAL_FPS)) if is_frames else load_video(source)
-    count = len(video.frames)
-    metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
-    inputs = dict(processor.video_processor(videos=[video.frames], video_metadata=[metadata], **_FRAMES))
-    if "second_per_grid_ts" in processor.model_input_names:  # Qwen2.5-VL's processor adds it to what this one returns
-        inputs["second_per_grid_ts"] = torch.tensor([processor.video_processor.temporal_patch_size / video.fps])
-    return Medium("video", inputs, processor.video_processor.merge_size)

@@ -9,20 +9,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from session.kept import Conversation, Features
+from session.kept import Conversation
 from session.model import VisionLanguageModel
-from session.prompt import Block, Prompt
+from session.pace import Pace
+from session.patches import Block
+from session.prompt import Prompt
+from session.recent import Recent
 
 CHUNK = 2048  # tokens read in one piece: between two, others get their turn
 
 
 @dataclass(frozen=True)
 class Progress:
-    """`doing` is "looking" (done and total count pictures and slices of videos) or "reading" (tokens)."""
+    """`doing` is "looking" (done and total count pictures and slices of videos) or "reading" (tokens). seconds_left:
+    until the first token, None where nothing like it was measured yet.
+    """
 
     doing: str
     done: int
     total: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an answer takes before its first token, if nothing was known: tokens, `visual_tokens` of them of pictures;
+    seconds, None where nothing like it was measured yet.
+    """
+
+    prompt_tokens: int
+    visual_tokens: int
+    seconds: float | None
 
 
 class Work:
@@ -44,7 +61,7 @@ class Work:
                 self.keys.append(token)
                 continue
             medium = next(media)
-            for block in medium.blocks():
+            for block in medium.blocks:
                 self.blocks.append((len(self.keys), block))
                 self.keys += [(medium.kind, medium.seconds, block.digest, i) for i in range(block.tokens)]
 
@@ -59,10 +76,12 @@ class Work:
 
 
 class Reader:
-    """Reads with `model`, and keeps in `features` what it saw. For one thread at a time."""
+    """Reads with `model`, and keeps in `features`, by the digest of its block, what it saw: (visual tokens, hidden).
+    For one thread at a time.
+    """
 
-    def __init__(self, model: VisionLanguageModel, features: Features):
-        self.model, self.features = model, features
+    def __init__(self, model: VisionLanguageModel, features: Recent):
+        self.model, self.features, self.pace = model, features, Pace()
         self.looking_at: bytes | None = None  # digest of the block that is being seen right now
 
     def unseen(self, conversation: Conversation, work: Work) -> list[tuple[int, Block]]:
@@ -84,8 +103,9 @@ class Reader:
             seen = self.look(block)
             begin, end = max(start, first), min(stop, first + block.tokens)
             embeddings[begin - start : end - start] = seen[begin - first : end - first]
-        progress(Progress("reading", start, len(work)))
-        logits = conversation.cache.read(embeddings, work.places[:, start:stop])
+        progress(Progress("reading", start, len(work), self.pace.seconds(0, len(work) - start)))
+        with self.pace.measured("reading", stop - start):
+            logits = conversation.cache.read(embeddings, work.places[:, start:stop])
         conversation.keys += work.keys[start:stop]
         return logits
 
@@ -95,7 +115,8 @@ class Reader:
         if features is None:
             self.looking_at = block.digest
             try:
-                features = self.model.see(block)
+                with self.pace.measured("looking", block.tokens):
+                    features = self.model.see(block)
             finally:
                 self.looking_at = None
             self.features.put(block.digest, features)

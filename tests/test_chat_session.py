@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chat_session import MediaError, Progress, SessionError
+from chat_session import MediaError, SessionError
 from session.prompt import MAX_CHARACTERS, build_prompt, model_inputs
 from session.reading import CHUNK
 from tests.fake_model import CONTROL_TOKENS, END, FakeModel, FakeSession, echoing, fake_processor, saying
@@ -432,8 +432,8 @@ def test_a_long_prompt_is_read_in_chunks_and_tells_how_far_it_is():
     question = "word " * 1000
     _, stats = asked(session, [user(image(SQUARE), video(FRAMES), text(question))], progress=told.append)
     total = stats.prompt_tokens
-    assert [p for p in told if p.doing == "looking"] == [Progress("looking", n, 4) for n in range(4)]
-    assert [p for p in told if p.doing == "reading"] == [Progress("reading", n, total) for n in range(0, total, CHUNK)]
+    assert [(p.done, p.total) for p in told if p.doing == "looking"] == [(n, 4) for n in range(4)]
+    assert [(p.done, p.total) for p in told if p.doing == "reading"] == [(n, total) for n in range(0, total, CHUNK)]
 
 
 def test_prepared_pictures_are_neither_seen_nor_read_when_the_question_comes():
@@ -474,6 +474,46 @@ def test_a_question_about_the_picture_that_is_looked_at_waits_for_it():
         assert question.result(30)[0] == "abc"
         prepared.result(30)
     assert session.model.seen == 1
+
+
+def test_preparing_is_called_off():
+    session, wanted = session_on(echoing(PROCESSOR)), threading.Event()
+    wanted.set()
+    session.model.may_look.clear()
+    with ThreadPoolExecutor() as pool:
+        prepared = pool.submit(session.prepare, [user(image(SQUARE))], wanted=wanted.is_set)
+        assert session.model.looking.wait(30)
+        wanted.clear()
+        prepared.result(30)
+    session.model.may_look.set()
+    assert session.model.seen == 0
+    assert asked(session, [user(image(SQUARE), text("abc"))])[0] == "abc"
+
+
+def test_a_budget_bounds_what_a_picture_takes_and_an_estimate_tells_it_before():
+    session, large = session_on(echoing(PROCESSOR)), Image.new("RGB", (560, 560), "red")
+    question = [user(image(large), text("abc"))]
+    lowest, most = session.budgets
+    assert session.estimate(question).visual_tokens == most == 64
+    assert session.estimate(question).seconds is None  # nothing was measured yet
+    answer, stats = asked(session, question, max_visual_tokens=9)
+    assert (answer, stats.visual_tokens) == ("abc", 9)
+    estimate = session.estimate(question, max_visual_tokens=9)
+    assert (estimate.visual_tokens, estimate.prompt_tokens) == (9, stats.prompt_tokens)
+    assert estimate.seconds > 0
+    assert session.estimate(question, max_visual_tokens=lowest - 1).visual_tokens == 1
+    with pytest.raises(MediaError, match="at least"):
+        asked(session, question, max_visual_tokens=0)
+
+
+def test_the_seconds_left_fall_while_a_prompt_is_read():
+    session, told = session_on(echoing(PROCESSOR)), []
+    asked(session, [user(image(SQUARE), text("abc"))])
+    asked(session, [user(image(WIDE), video(FRAMES), text("word " * 1000))], progress=told.append)
+    left = [p.seconds_left for p in told]
+    assert len(left) > 4 and left[0] > left[-1] >= 0
+    looking = [p.seconds_left for p in told if p.doing == "looking"]
+    assert looking == sorted(looking, reverse=True)
 
 
 def test_preparing_refuses_what_a_question_refuses():
