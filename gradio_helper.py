@@ -28,6 +28,7 @@ __all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
 
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # for everything that runs the model
 AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
+FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
 HIDDEN = gr.update(visible=False)  # what the notice becomes
 
 
@@ -67,34 +68,38 @@ def _lay_out(model, session: ChatSession) -> SimpleNamespace:
     on = SimpleNamespace(server=secrets.token_hex(8), examples=about.examples(model))
     gr.Markdown("# Chat about your pictures and videos")
     on.model = about.about(model)
-    on.about = gr.Markdown(on.model, elem_classes="about")
+    on.about = gr.Markdown(on.model, elem_classes="quiet")
     if about.is_practice(model):
         gr.Markdown(about.PRACTICE, elem_classes="practice")
     on.notice = gr.Markdown(visible=False, elem_classes="notice")
     on.history = gr.State([])  # see chat_page.messages
     on.in_box = gr.State(Box())
     on.kept = gr.BrowserState(None, storage_key="qwen2-vl-chat", secret="the visitor's own text")
-    on.chatbot = gr.Chatbot(
-        label="Conversation", placeholder="Upload a picture or a video, then ask about it. Or try one of these:",
-        examples=copy.deepcopy(on.examples), scale=1, min_height=320, render_markdown=False,
-        latex_delimiters=[], buttons=["copy"], editable="user", allow_file_downloads=False,
-        group_consecutive_messages=False,
-    )  # fmt: skip
-    on.chatbot.keep_in_cache.update(path for example in on.examples for path in example["files"])
+    on.chatbot = _conversation(on.examples)
     on.box = gr.MultimodalTextbox(
-        label="Input", placeholder="Ask about a picture…", file_types=["image", "video"], file_count="multiple",
-        submit_btn="Submit", autofocus=True, max_plain_text_length=100_000,
+        label="Message", show_label=False, placeholder="Ask about a picture…", file_types=["image", "video"],
+        file_count="multiple", submit_btn="Submit", max_plain_text_length=100_000,
     )  # fmt: skip
     with gr.Row(elem_classes="tools"):
-        on.stop, on.clear = gr.Button("Stop", variant="stop"), gr.Button("Clear")
-        on.save = gr.Button("Save")
-        on.load = gr.UploadButton("Load", file_types=[".zip"])
-        on.download = gr.DownloadButton("Download", elem_id="download")
+        on.stop, on.clear, on.save = (gr.Button(name, size="sm") for name in ("Stop", "Clear", "Save"))
+        on.load = gr.UploadButton("Load", size="sm", file_types=[".zip"])
+        on.download = gr.DownloadButton("Download", elem_id="download")  # never seen: Save presses it
     with gr.Accordion("Settings", open=False):
         on.settings = controls(session)
         on.cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
-    gr.Markdown("Files that you add stay on this machine and are deleted after a day.", elem_classes="quiet")
+    gr.Markdown(FILES, elem_classes="quiet")
     return on
+
+
+def _conversation(examples: list[dict]) -> gr.Chatbot:
+    chatbot = gr.Chatbot(
+        label="Conversation", show_label=False, placeholder="Add a picture or a video and ask about it, or try these:",
+        examples=copy.deepcopy(examples), scale=1, min_height=340, render_markdown=False, latex_delimiters=[],
+        buttons=["copy"], editable="user", allow_file_downloads=False,
+        group_consecutive_messages=False,  # Gradio cannot edit a message that shares its bubble with a picture
+    )  # fmt: skip
+    chatbot.keep_in_cache.update(path for example in examples for path in example["files"])
+    return chatbot
 
 
 def _connect_questions(session: ChatSession, on: SimpleNamespace) -> list:

@@ -10,12 +10,13 @@ HOUR = 3600
 FILES_AGE = 24 * HOUR  # what was uploaded or made for the page is deleted after this
 
 CSS = """
-.gradio-container { max-width: 980px !important; margin: 0 auto !important; }
-.about { font-size: var(--text-sm); color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
-.notice, .practice { border-radius: 8px; padding: 8px 12px !important; background: var(--color-accent-soft); }
-.quiet { font-size: var(--text-sm); color: var(--body-text-color-subdued); }
+.gradio-container > main, .gradio-container main.app { max-width: 900px !important; padding: 12px 16px !important; }
+h1 { margin: 0 !important; font-size: 1.5rem !important; }
+.quiet, .quiet * { font-size: var(--text-sm) !important; color: var(--body-text-color-subdued) !important; }
+.quiet { overflow-wrap: anywhere; }
+.notice, .practice { border-radius: 8px; padding: 10px 14px !important; background: var(--color-accent-soft); }
 .tools { flex-wrap: wrap; gap: 8px; }
-.tools > * { min-width: 5.5em !important; flex: 1 1 5.5em !important; }
+.tools > * { min-width: 5em !important; flex: 1 1 5em !important; }
 .upload-button { width: auto !important; }
 .upload-button svg { width: 20px; }
 .upload-button::after { content: "Upload"; padding-left: 4px; }
