@@ -29,7 +29,7 @@ __all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # for everything that runs the model
 AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
-HIDDEN = gr.update(visible=False)  # what the notice becomes
+SAME = gr.skip()  # of a component that stays as it is
 
 
 class ChatPage(gr.Blocks):
@@ -91,6 +91,10 @@ def _lay_out(model, session: ChatSession) -> SimpleNamespace:
     return on
 
 
+def _notice(text: str) -> dict:
+    return gr.update(value=text, visible=bool(text))
+
+
 def _conversation(examples: list[dict]) -> gr.Chatbot:
     chatbot = gr.Chatbot(
         label="Conversation", show_label=False, placeholder="Add a picture or a video and ask about it, or try these:",
@@ -105,36 +109,40 @@ def _conversation(examples: list[dict]) -> gr.Chatbot:
 def _connect_questions(session: ChatSession, on: SimpleNamespace) -> list:
     """All that leads to an answer: a new question, an old one again or edited, an example."""
 
-    def reply(before, place, message, settings, box_meanwhile):
+    def reply(known, place, message, settings, box_meanwhile=SAME):
+        before, notice = known
         try:
             for messages, in_box in turn(session, before, place, message, Settings.of(session, *settings)):
-                keep = gr.skip() if growing(messages) else kept.to_keep(on.server, messages)
-                yield messages, shown(messages), box_meanwhile if in_box is None else in_box, keep, HIDDEN
+                keep = SAME if growing(messages) else kept.to_keep(on.server, messages)
+                yield messages, shown(messages), box_meanwhile if in_box is None else in_box, keep, _notice(notice)
         except gr.Error as error:  # raised, it would cover the conversation
             gr.Warning(error.message, duration=error.duration)
 
-    def ask(message, before, in_box, *settings):
+    def ask(message, in_box, history, text, *settings):
         in_box.sent = message["files"] if message else []
-        yield from reply(before, len(before), message, settings, None)
+        known = kept.known(on.server, history, text)
+        yield from reply(known, len(known[0]), message, settings, None)
 
-    def retry(event: gr.RetryData, before, *settings):
-        yield from reply(before, event.index, question(before, event.index), settings, gr.skip())
+    def retry(event: gr.RetryData, history, text, *settings):
+        known = kept.known(on.server, history, text)
+        yield from reply(known, event.index, question(known[0], event.index), settings)
 
-    def edit(event: gr.EditData, before, *settings):
-        message = {**question(before, event.index), "text": as_typed(event.value)}
-        yield from reply(before, event.index, message, settings, gr.skip())
+    def edit(event: gr.EditData, history, text, *settings):
+        known = kept.known(on.server, history, text)
+        message = {**question(known[0], event.index), "text": as_typed(event.value)}
+        yield from reply(known, event.index, message, settings)
 
     def example(event: gr.SelectData, *settings):
-        yield from reply([], 0, on.examples[event.index], settings, gr.skip())
+        yield from reply(([], ""), 0, on.examples[event.index], settings)
 
     shows = {
         "outputs": [on.history, on.chatbot, on.box, on.kept, on.notice], "api_visibility": "private",
         "show_progress": "minimal", "show_progress_on": [on.chatbot], **ONE_AT_A_TIME,
     }  # fmt: skip
     return [
-        on.box.submit(ask, [on.box, on.history, on.in_box, *on.settings], **shows),
-        on.chatbot.retry(retry, [on.history, *on.settings], **shows),
-        on.chatbot.edit(edit, [on.history, *on.settings], **shows),
+        on.box.submit(ask, [on.box, on.in_box, on.history, on.kept, *on.settings], **shows),
+        on.chatbot.retry(retry, [on.history, on.kept, *on.settings], **shows),
+        on.chatbot.edit(edit, [on.history, on.kept, *on.settings], **shows),
         on.chatbot.example_select(example, on.settings, **shows),
     ]
 
@@ -163,27 +171,27 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
     conversation = [on.history, on.chatbot, on.kept, on.notice]
 
     def shows(history, notice=""):
-        said = gr.Markdown(notice, visible=True) if notice else HIDDEN
-        return history, shown(history), kept.to_keep(on.server, history), said
+        return history, shown(history), kept.to_keep(on.server, history), _notice(notice)
 
-    def undo(event: gr.UndoData, before):
-        return *shows(before[: event.index]), question(before, event.index)
+    def bring_back(history, text):
+        return shows(*kept.known(on.server, history, text))
 
-    def load(path, before):
+    def undo(event: gr.UndoData, history, text):
+        history, notice = kept.known(on.server, history, text)
+        return *shows(history[: event.index], notice), question(history, event.index)
+
+    def save(history, text):
+        try:
+            return saved.save(kept.known(on.server, history, text)[0])
+        except (SessionError, MediaError) as error:
+            raise plain(error) from error
+
+    def load(path, history, text):
         try:
             return shows(saved.load(path))
         except (SessionError, MediaError) as error:
             gr.Warning(str(error), duration=NOTICE_S)
-            return shows(before)
-
-    def save(history):
-        try:
-            return saved.save(history)
-        except (SessionError, MediaError) as error:
-            raise plain(error) from error
-
-    def bring_back(kept_text, history):
-        return shows(history) if history else shows(*kept.brought_back(on.server, kept_text))
+            return bring_back(history, text)
 
     def stop(history):
         return shows(stopped(history))
@@ -192,11 +200,11 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
         return *shows([]), None
 
     on.stop.click(None, cancels=asks).then(stop, on.history, conversation, **AT_ONCE)
-    on.chatbot.undo(undo, on.history, [*conversation, on.box], **AT_ONCE)
+    on.chatbot.undo(undo, [on.history, on.kept], [*conversation, on.box], **AT_ONCE)
     gr.on([on.clear.click, on.chatbot.clear], clear, None, [*conversation, on.box], cancels=asks, **AT_ONCE)
-    on.save.click(save, on.history, on.download, **AT_ONCE).success(None, js=DOWNLOAD)
-    on.load.upload(load, [on.load, on.history], conversation, cancels=asks, **AT_ONCE)
-    page.load(bring_back, [on.kept, on.history], conversation, **AT_ONCE)
+    on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
+    on.load.upload(load, [on.load, on.history, on.kept], conversation, cancels=asks, **AT_ONCE)
+    page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
     for opened_or_answered in (page.load, *(asked.then for asked in asks)):
         opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)
 

@@ -24,8 +24,15 @@ def _as_text(message: dict) -> str:
     return "\n".join(block["text"] if block["type"] == "text" else GONE[block["type"]] for block in blocks(message))
 
 
-def brought_back(server: str, kept) -> tuple[list[dict], str]:
-    """(conversation, what to say about it) of what the browser kept; an empty one where that is not a conversation."""
+def known(server: str, history: list[dict], kept) -> tuple[list[dict], str]:
+    """(conversation, what to say about it): the server's, or else what the browser kept of it.
+
+    A page that is open does not notice that its server was restarted; but then the server knows nothing of it.
+    """
+    return (history, "") if history else _brought_back(server, kept)
+
+
+def _brought_back(server: str, kept) -> tuple[list[dict], str]:
     messages = kept.get("messages") if isinstance(kept, dict) else None
     if not isinstance(messages, list) or not messages or len(messages) > MAX_MESSAGES or not all(map(_fits, messages)):
         return [], ""

@@ -60,6 +60,10 @@ class FakeModel:
         self.generation_config = SimpleNamespace(eos_token_id=END)
         self.window, self.placeholders = window, PLACEHOLDERS
         self.wanted = lambda: True
+        self.begin(say, gated=gated)
+
+    def begin(self, say: Callable[[dict], Iterable[int]], *, gated: bool = False) -> None:
+        """Forget everything and say something else from now on: a page that is served goes on with it."""
         self.say = say
         self.calls: list[dict] = []
         self.said: list[int] = []
