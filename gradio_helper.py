@@ -203,7 +203,8 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
     on.chatbot.undo(undo, [on.history, on.kept], [*conversation, on.box], **AT_ONCE)
     gr.on([on.clear.click, on.chatbot.clear], clear, None, [*conversation, on.box], cancels=asks, **AT_ONCE)
     on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
-    on.load.upload(load, [on.load, on.history, on.kept], conversation, cancels=asks, **AT_ONCE)
+    queued = {**AT_ONCE, "queue": True}  # only then can a warning be shown
+    on.load.upload(load, [on.load, on.history, on.kept], conversation, cancels=asks, **queued)
     page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
     for opened_or_answered in (page.load, *(asked.then for asked in asks)):
         opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)

@@ -28,7 +28,7 @@ def _parts(message: dict) -> list:
 
 
 def _question(block: dict):
-    return _inert(block["text"]) if block["type"] == "text" else {"path": block[block["type"]]}
+    return _text(_inert(block["text"])) if block["type"] == "text" else {"path": block[block["type"]]}
 
 
 def _answer(message: dict) -> list:
@@ -43,6 +43,7 @@ def _answer(message: dict) -> list:
 
 
 def _text(markup: str) -> dict:
+    """A plain string would lose its indentation."""
     return {"type": "text", "text": markup}
 
 

@@ -25,7 +25,7 @@ from tests.test_media import brightening, write_video
 PROCESSOR = fake_processor()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-PATIENCE_MS = 12_000
+PATIENCE_MS = 30_000
 COST = re.compile(r"First word after .* tokens known before")
 
 
@@ -89,7 +89,7 @@ class Visitor:
 
     def said(self) -> list[str]:
         """The answers, without the line below each."""
-        return [text.rpartition("\nFirst word after")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
+        return [text.partition("\nFirst word after")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
 
     def asked(self) -> list[str]:
         return self.questions.all_inner_texts()
@@ -320,7 +320,7 @@ def test_closing_the_tab_frees_the_model(visitor, visit, page, model):
 
 def test_retry_undo_and_edit_keep_the_pictures_of_their_question(visitor, model, square):
     visitor.upload(square)
-    visitor.ask("one & <two>")
+    visitor.ask("one & <b>")
     visitor.ends()
     visitor.ask("two")
     visitor.ends(2)
@@ -328,7 +328,7 @@ def test_retry_undo_and_edit_keep_the_pictures_of_their_question(visitor, model,
     visitor.press("Retry")
     visitor.wait_until(lambda: len(model.said) > words_before)
     visitor.ends(2)
-    assert visitor.said() == ["one & <two>", "two"]
+    assert visitor.said() == ["one & <b>", "two"]
 
     visitor.press("Undo")
     visitor.tab.wait_for_function("() => document.querySelectorAll('.bot-row').length == 1")
@@ -442,13 +442,13 @@ def test_a_restarted_server_is_told_and_the_text_goes_on(visit, square, noticed)
         visitor.ask("one")
         visitor.ends()
     with served(second, server_port=port):
+        notice = visitor.tab.get_by_text(re.compile(r"The server was restarted\. .* question 1\."))
         if noticed:  # as after a visit to another page
             visitor.tab.reload()
-            visitor.questions.get_by_text("one").wait_for()
+            notice.wait_for()
         visitor.ask("two")
-        visitor.tab.get_by_text("The server was restarted.").wait_for()
-        visitor.tab.get_by_text("question 1.").wait_for()
         visitor.ends()
+        assert notice.is_visible() != noticed
         assert visitor.asked() == ["[a picture that is gone]\none", "two"]
         assert visitor.said() == ["one", "two"]
         assert "one<|im_end|>" in last_prompt(second)
