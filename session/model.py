@@ -170,9 +170,10 @@ def _check(model) -> None:
 def _compile(model) -> None:
     """The two large parts at the same time, because OpenVINO compiles with one thread; then the small rest."""
     large = (model.language_model, model.vision_embeddings_merger)
-    if model._device in SETTINGS_FOR:
-        for part in large:
-            part.ov_config = SETTINGS | part.ov_config  # what the caller set stands
+    for part in large:
+        settings = SETTINGS | part.ov_config  # what the caller set stands
+        if model._device in SETTINGS_FOR and settings != part.ov_config:
+            part.ov_config, part.request = settings, None  # compiled anew where it was compiled without them
     with ThreadPoolExecutor() as pool:
         for compiled in [pool.submit(part.compile) for part in large]:
             compiled.result()
