@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from PIL import Image
 
 from session.answer import Answer, Run, Stats
 from session.decode import Chooser, Options, pieces, until
@@ -112,6 +113,10 @@ class ChatSession:
                 time.sleep(0.02)
             else:
                 done = self._prepare_more(work, certain, wanted)
+
+    def warm_up(self) -> None:
+        """Look at something and read it: OpenVINO arranges its weights at the first inference, for seconds."""
+        self.prepare([{"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 64))}]}])
 
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
         """What it would take to answer `messages` if nothing of them were known. Opens their files, computes nothing.

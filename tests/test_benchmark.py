@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark, report, tables, video
+from benchmarks import benchmark, long_video, report, tables, video
 from benchmarks.scenario import KEYS, picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,3 +180,10 @@ def test_both_ways_to_see_a_video_see_all_of_it(int4_dir):
     assert [one["visual_tokens"] for one in seen] == [512, 512], "two slices of 448 x 448 pixels"
     assert all(name in one for one in seen for name in video.COLUMNS)
     assert video.line(seen[0]).split()[:3] == ["4", "512", "slices"]
+
+
+def test_a_long_video_is_answered_from_the_frames_that_are_kept(int4_dir, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["long_video.py", str(int4_dir), "--minutes", "0.1"])
+    assert long_video.main() == 0
+    printed = capsys.readouterr().out
+    assert "0.1 minutes (60 frames of 640 × 360), 8 kept: 1008 visual tokens" in printed

@@ -476,6 +476,14 @@ def test_a_question_about_the_picture_that_is_looked_at_waits_for_it():
     assert session.model.seen == 1
 
 
+def test_warming_up_sees_and_reads_something_once():
+    session = session_on(echoing(PROCESSOR))
+    session.warm_up()
+    session.warm_up()
+    assert session.model.seen == 1
+    assert session.estimate(HELLO).seconds > 0
+
+
 def test_preparing_is_called_off():
     session, wanted = session_on(echoing(PROCESSOR)), threading.Event()
     wanted.set()

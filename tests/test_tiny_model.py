@@ -91,6 +91,26 @@ def test_boxes_are_written_in_thousandths_and_close_to_the_truth():
         assert evaluate.is_right(evaluate.Case([], "", true), dialogue.turns[0][1])
 
 
+def test_a_new_picture_comes_in_the_message_that_asks_about_it():
+    rng = random.Random(10)
+    for _ in range(40):
+        case = evaluate.make_case(rng, "new_picture")
+        shown = [sum(b["type"] == "image" for b in m["content"]) for m in case.messages if m["role"] == "user"]
+        assert shown[0] == 1 and sum(shown) == 2
+        assert not any(questions.NEW_PICTURE in b.get("text", "") for m in case.messages for b in m["content"])
+
+
+def test_the_marks_of_a_new_picture_are_in_that_picture(packer):
+    """Where training says to look for the answer about it: behind the second picture's first token."""
+    batch = batches.new_picture_batch(random.Random(11), packer, 6, (1, 4, 5))
+    for row, _, position, place in batch.looks.tolist():
+        starts = (batch.input_ids[row] == packer.pads[0]).nonzero().flatten().tolist()
+        second = starts[20]
+        assert len(starts) == 40
+        assert place == 0 or place in starts
+        assert position > second or place < second
+
+
 def test_a_follow_up_cannot_be_answered_from_the_text_alone():
     rng = random.Random(7)
     for scene in some_scenes(150):
@@ -120,13 +140,15 @@ def test_counts_match_what_is_drawn():
         assert f" {questions.NUMBERS[number]} " in answer
 
 
-@pytest.mark.parametrize("make", ["image", "pair", "video"])
+@pytest.mark.parametrize("make", ["image", "chat", "pair", "new_picture", "video"])
 def test_the_training_forward_equals_transformers(loaded, packer, make):
     model, _ = loaded
     rng, grid = random.Random(1), (1, 4, 5)
     batch = {
         "image": lambda: batches.image_batch(rng, packer, 2, grid, count=1),
+        "chat": lambda: batches.image_batch(rng, packer, 2, grid, ("chat",), count=1),
         "pair": lambda: batches.pair_batch(rng, packer, 2, grid, count=1),
+        "new_picture": lambda: batches.new_picture_batch(rng, packer, 2, grid),
         "video": lambda: batches.video_batch(rng, packer, 2, (3, 4, 5), count=1),
     }[make]()
     t, h, w = batch.grid

@@ -121,24 +121,27 @@ class Packer:
         """System prompt and media, up to where a question starts."""
         content = [{"type": kind}] * media + [{"type": "text", "text": "|question|"}]
         text = self.processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
-        pad = self.tokenizer.convert_tokens_to_ids(f"<|{kind}_pad|>")
-        ids = self.tokenizer(text.split("|question|")[0])["input_ids"]
-        return [i for token in ids for i in ([token] * tokens if token == pad else [token])]
+        return self.expand(self.tokenizer(text.split("|question|")[0])["input_ids"], tokens)
 
-    def branches(self, dialogues) -> tuple[list[int], list[int], list[int], list]:
+    def expand(self, ids: list[int], tokens: int) -> list[int]:
+        """`ids` with `tokens` placeholders in the place of each one."""
+        return [i for token in ids for i in ([token] * tokens if token in self.pads else [token])]
+
+    def branches(self, dialogues, tokens: int) -> tuple[list[int], list[int], list[int], list]:
         """(ids, labels, branch numbers, marks) of dialogues packed one after the other; only answers are labelled.
+        `tokens`: visual tokens of a picture that a question brings along.
 
         Marks are those of the next token: what it takes to say it.
         """
         ids, labels, branch, marks = [], [], [], []
         for number, dialogue in enumerate(dialogues, 1):
             for turn, ((question, _), parts) in enumerate(zip(dialogue.turns, dialogue.parts, strict=True)):
-                asked = self.encode((NEXT if turn else "") + question + ANSWER)
+                asked = self.expand(self.encode((NEXT if turn else "") + question + ANSWER), tokens)
                 parts = [(self.encode(text), seen) for text, seen in parts] + [(self.encode("<|im_end|>"), ())]
-                answered = [token for tokens, _ in parts for token in tokens]
+                answered = [token for said, _ in parts for token in said]
                 ids += asked + answered
                 labels += [IGNORE] * len(asked) + answered
-                marks += [()] * (len(asked) - 1) + [seen for tokens, seen in parts for _ in tokens] + [()]
+                marks += [()] * (len(asked) - 1) + [seen for said, seen in parts for _ in said] + [()]
             branch += [number] * (len(ids) - len(branch))
         return ids, labels, branch, marks
 
@@ -147,7 +150,7 @@ class Packer:
 
         size: (width, height) of a picture or a video's slice in visual tokens.
         """
-        packed = [self.branches(dialogues) for dialogues in rows_of_dialogues]
+        packed = [self.branches(dialogues, size[0] * size[1]) for dialogues in rows_of_dialogues]
         length = len(prefix) + max(len(p[0]) for p in packed)
         shape = (len(packed), length)
         out = {
@@ -155,8 +158,9 @@ class Packer:
             "branch": torch.full(shape, -1), "target": torch.full((*shape, 4), float("nan")),
         }  # fmt: skip
         out["input_ids"][:, : len(prefix)], out["branch"][:, : len(prefix)] = torch.tensor(prefix), 0
-        visual, looks = [i for i, token in enumerate(prefix) if token in self.pads], []
+        looks = []
         for row, (ids, labels, branch, marks) in enumerate(packed):
+            visual = [i for i, token in enumerate(prefix + ids) if token in self.pads]
             span = slice(len(prefix), len(prefix) + len(ids))
             out["input_ids"][row, span], out["labels"][row, span] = torch.tensor(ids), torch.tensor(labels)
             out["branch"][row, span] = torch.tensor(branch)
@@ -222,6 +226,15 @@ def pair_batch(rng, packer, size: int, grid, count: int = 5) -> Batch:
     pairs = [(drawn[i][1], drawn[i + 1][1]) for i in range(0, len(drawn), 2)]
     dialogues = [[questions.about_pair(rng, *pair) for _ in range(count)] for pair in pairs]
     text = packer.rows(packer.prefix(2, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
+    covers = torch.stack([coverage(scene, grid[1], grid[2]) for _, scene in drawn])
+    return Batch(_patches(packer, [p for p, _ in drawn]), grid, 2, False, covers=covers, **text)
+
+
+def new_picture_batch(rng, packer, size: int, grid) -> Batch:
+    """`size` conversations about a picture in which another one follows."""
+    drawn = _pictures(rng, grid, 2 * size, textured=0)
+    dialogues = [[questions.about_new_picture(rng, drawn[i][1], drawn[i + 1][1])] for i in range(0, len(drawn), 2)]
+    text = packer.rows(packer.prefix(1, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
     covers = torch.stack([coverage(scene, grid[1], grid[2]) for _, scene in drawn])
     return Batch(_patches(packer, [p for p, _ in drawn]), grid, 2, False, covers=covers, **text)
 

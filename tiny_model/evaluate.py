@@ -23,7 +23,7 @@ from tiny_model import questions, scenes
 from tiny_model.model import PIXELS_PER_TOKEN
 
 HELD_OUT = 2_000_000  # seeds from here on are never used in training
-KINDS = (*questions.KINDS, "conversation", "pair", "video", "off_topic", "photo")
+KINDS = (*questions.KINDS, "conversation", "chat", "pair", "new_picture", "video", "off_topic", "photo")
 BUDGETS = {"16 visual tokens": 16, "64": 64, "144": 144, "256": 256, "400": 400}
 
 
@@ -39,11 +39,16 @@ class Case:
 
 
 def _messages(media: list[dict], turns) -> list[dict]:
-    """The history up to the last question; media stand before the first one."""
-    messages = []
-    for index, (question, answer) in enumerate(turns):
-        text = {"type": "text", "text": question}
-        messages.append({"role": "user", "content": [*media, text] if index == 0 else [text]})
+    """The history up to the last question; media stand before the first one, or the last of them where
+    `questions.NEW_PICTURE` does.
+    """
+    messages, media = [], list(media)
+    changes = any(questions.NEW_PICTURE in question for question, _ in turns)
+    for question, answer in turns:
+        take = len(media) - changes if not messages else int(questions.NEW_PICTURE in question)
+        shown, media = media[:take], media[take:]
+        text = {"type": "text", "text": question.removeprefix(questions.NEW_PICTURE)}
+        messages.append({"role": "user", "content": [*shown, text]})
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     return messages[:-1]
 
@@ -85,39 +90,39 @@ def _crop(rng: random.Random, photo: Image.Image) -> Image.Image:
     return photo.crop((left, top, left + width, top + height)).resize((max(112, width // 2), max(112, height // 2)))
 
 
+def _case(media: list[dict], dialogue: questions.Dialogue, size=(1, 1)) -> Case:
+    """size: (width, height) of the picture that the last question is about, if it asks for a box."""
+    answer, box = dialogue.turns[-1][1], None
+    if "<|box_start|>" in answer:
+        corners = scenes.box(dialogue.target, size)
+        box = tuple(1000 * v / s for v, s in zip(corners, size * 2, strict=True))
+    return Case(_messages(media, dialogue.turns), answer, box)
+
+
 def _scene_case(rng, kind: str, change: Callable) -> Case:
     dialogue = None
     while dialogue is None:
         scene = scenes.sample_scene(rng)
         dialogue = questions.about_scene(rng, scene, kind)
-    answer = dialogue.turns[-1][1]
-    box = None
-    if "<|box_start|>" in answer:
-        box = tuple(
-            1000 * v / s
-            for v, s in zip(scenes.box(dialogue.target, scene.image.size), scene.image.size * 2, strict=True)
-        )
-    return Case(_messages([_image(change(rng, scene))], dialogue.turns), answer, box)
+    return _case([_image(change(rng, scene))], dialogue, scene.image.size)
 
 
 def make_case(rng: random.Random, kind: str, change: Callable = lambda rng, scene: scene.image, photos=()) -> Case:
     """A random case of one of KINDS. change(rng, scene) returns the picture to show instead of the drawn one."""
-    if kind == "pair":
+    if kind in ("pair", "new_picture"):
         pair = [scenes.sample_scene(rng) for _ in range(2)]
-        dialogue = questions.about_pair(rng, *pair)
-        media = [_image(change(rng, scene)) for scene in pair]
-    elif kind == "video":
+        dialogue = (questions.about_pair if kind == "pair" else questions.about_new_picture)(rng, *pair)
+        return _case([_image(change(rng, scene)) for scene in pair], dialogue, pair[1].image.size)
+    if kind == "video":
         size = (rng.randint(112, 200), rng.randint(112, 200))
         frames, mover, direction, _, _ = scenes.sample_video(rng, size, rng.choice([4, 6, 8]))
-        dialogue, media = questions.about_video(rng, mover, direction), [{"type": "video", "video": frames}]
-    elif kind == "off_topic":
-        dialogue, media = questions.off_topic(rng, held_out=True), [_image(scenes.sample_scene(rng).image)]
-    elif kind == "photo":
+        return _case([{"type": "video", "video": frames}], questions.about_video(rng, mover, direction))
+    if kind == "off_topic":
+        return _case([_image(scenes.sample_scene(rng).image)], questions.off_topic(rng, held_out=True))
+    if kind == "photo":
         dialogue = questions.about_photo(rng, scenes.sample_scene(rng))
-        media = [_image(_crop(rng, rng.choice(photos)))]
-    else:
-        return _scene_case(rng, kind, change)
-    return Case(_messages(media, dialogue.turns), dialogue.turns[-1][1])
+        return _case([_image(_crop(rng, rng.choice(photos)))], dialogue)
+    return _scene_case(rng, kind, change)
 
 
 def answers(

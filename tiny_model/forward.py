@@ -39,10 +39,16 @@ def _vision_attention(attention, x, cos, sin):
 
 
 def positions(model, batch) -> torch.Tensor:
-    """M-RoPE positions (3, B, L): the prefix as Transformers counts it, every branch from where the prefix ends."""
+    """M-RoPE positions (3, B, L): the prefix as Transformers counts it, every branch from where the prefix ends.
+
+    A picture may also stand in a branch, if it is the only branch of its row.
+    """
     t, h, w = batch.grid
     inside = int((batch.branch[0] == 0).sum())
     grids = torch.tensor([[t, 2 * h, 2 * w]] * batch.media) if batch.media else None
+    if (batch.input_ids[:, inside:] == model.config.image_token_id).any():
+        rows, mask = len(batch.input_ids), (batch.branch >= 0).long()
+        return model.model.get_rope_index(batch.input_ids, grids.repeat(rows, 1), attention_mask=mask)[0]
     kind = {"video_grid_thw": grids} if batch.video else {"image_grid_thw": grids}
     prefix, _ = model.model.get_rope_index(batch.input_ids[:1, :inside], **kind)
     columns = torch.arange(batch.branch.shape[1], device=batch.branch.device)

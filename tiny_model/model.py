@@ -4,7 +4,7 @@ Here: what is built once before training. Not here: data (`scenes.py`, `question
 
 Three sizes are chosen for a reason:
 - widths are multiples of 128, the group size of the default INT4 compression;
-- `rope_theta` is 100 and the M-RoPE sections are 6, 10 and 16 of 32 frequencies: with Qwen2-VL's one million and
+- `rope_theta` is 300 and the M-RoPE sections are 6, 10 and 16 of 32 frequencies: with Qwen2-VL's one million and
 small heads, width gets frequencies so low that six cells turn the phase by 0.02 rad, and left looks like right
 (https://arxiv.org/abs/2409.12191, 2.1);
 - runs of digits are one token where they are frequent (coordinates in steps of 20), so a box is four decisions and
@@ -72,7 +72,7 @@ def _corpus(count: int = 4000):
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE trained on our own sentences. Splits like Qwen2's, except that digits stay together."""
     bpe = Tokenizer(models.BPE())
-    pattern = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,4}| ?[^\s\p{L}\p{N}]+|\s+")
+    pattern = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,4}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+")
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(pattern, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
@@ -116,7 +116,7 @@ def build_model(tokenizer) -> Qwen2VLForConditionalGeneration:
     text = {
         "vocab_size": VOCABULARY, "hidden_size": width, "intermediate_size": 512, "num_hidden_layers": 5,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32768,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [6, 10, 16]},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 300.0, "mrope_section": [6, 10, 16]},
         "initializer_range": INITIAL_DEVIATION, "tie_word_embeddings": True, **ends,
     }  # fmt: skip
     vision = {

@@ -5,7 +5,7 @@ tokens (`model.py`). A Dialogue is one to three turns about the same media.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tiny_model.scenes import COLOURS, DIRECTIONS, SHAPES, Scene, Shape, box, moved, zone
@@ -14,6 +14,7 @@ from tiny_model.words import FOLLOW_UPS, NOUNS, OFF_TOPIC, PHRASES, THINGS
 REFUSAL = "I only know coloured shapes."
 NO_PICTURE = "Please show me a picture."
 NUMBERS = ("no", "one", "two", "three", "four")
+NEW_PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"  # as the chat template has it
 PLACES = (
     ("at the top left", "at the top", "at the top right"),
     ("at the left", "in the middle", "at the right"),
@@ -202,6 +203,14 @@ def _conversation(rng, scene):
     return before and last and _joined("conversation", before, last)
 
 
+def _chat(rng, scene):
+    """A conversation of six to ten questions about one picture; one in ten is off the topic."""
+    makers = [_describe, _colour, _shape, _count, _where, _locate, _is_there, _follow_up]
+    asked = [off_topic(rng) if rng.random() < 0.1 else rng.choice(makers)(rng, scene) for _ in range(rng.randint(5, 9))]
+    last = rng.choice(makers[1:-1])(rng, scene)
+    return last and _joined("chat", *filter(None, asked), last)
+
+
 def _follow_up(rng, scene):
     """A second question that names nothing: what "it" is stands in the first turn, the answer only in the picture."""
     first = rng.choice([_colour, _shape, _where])(rng, scene)
@@ -222,13 +231,13 @@ def _follow_up(rng, scene):
 
 MAKERS = {
     "describe": _describe, "colour": _colour, "shape": _shape, "count": _count, "where": _where, "locate": _locate,
-    "is_there": _is_there, "follow_up": _follow_up, "conversation": _conversation,
+    "is_there": _is_there, "follow_up": _follow_up, "conversation": _conversation, "chat": _chat,
 }  # fmt: skip
 
 
 def about_scene(rng: random.Random, scene: Scene, kind: str) -> Dialogue | None:
-    """A dialogue of one of KINDS, or a "conversation"; None where the scene has no unambiguous one."""
-    if not scene.shapes and kind in ("where", "locate", "follow_up", "conversation"):
+    """A dialogue of one of KINDS, a "conversation" or a "chat"; None where the scene has no unambiguous one."""
+    if not scene.shapes and kind in ("where", "locate", "follow_up", "conversation", "chat"):
         return None
     return MAKERS[kind](rng, scene)
 
@@ -252,9 +261,30 @@ def about_pair(rng: random.Random, first: Scene, second: Scene) -> Dialogue:
         question = f"{question} in the {ordinal} picture?"
     else:
         question = f"In the {ordinal} picture, {question[0].lower()}{question[1:]}?"
-    ((_, marks),) = one.parts[0]
-    marks = tuple(mark if mark == NOWHERE else mark._replace(number=number) for mark in marks)
-    return _dialogue("pair", question, one.turns[0][1], marks)
+    return replace(_about(number, one), kind="pair", turns=((question, one.turns[0][1]),), target=None)
+
+
+def _about(number: int, dialogue: Dialogue) -> Dialogue:
+    """The same dialogue, with its marks in picture `number`."""
+    parts = tuple(
+        tuple((text, tuple(m if m == NOWHERE else m._replace(number=number) for m in marks)) for text, marks in answer)
+        for answer in dialogue.parts
+    )
+    return replace(dialogue, parts=parts)
+
+
+def about_new_picture(rng: random.Random, first: Scene, second: Scene) -> Dialogue:
+    """One to three questions about a picture, then another picture (NEW_PICTURE before the question) and one to three
+    questions about that one, or about both.
+    """
+    before = [about_scene(rng, first, rng.choice(KINDS)) for _ in range(rng.randint(1, 3))]
+    after = [about_scene(rng, second, rng.choice(KINDS)) for _ in range(rng.randint(1, 3))]
+    after = [_about(1, dialogue) for dialogue in after if dialogue]
+    if rng.random() < 0.3 or not after:
+        after.append(about_pair(rng, first, second))
+    (question, answer), *others = after[0].turns
+    after[0] = replace(after[0], turns=((NEW_PICTURE + question, answer), *others))
+    return _joined("new_picture", *filter(None, before), *after)
 
 
 def about_video(rng: random.Random, mover: Shape, direction: str, slices: int = 1) -> Dialogue:

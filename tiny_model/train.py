@@ -32,7 +32,8 @@ STEPS = {"vision": 2000, "joint": 6000}
 VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 250  # visual tokens of one batch
 DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.4  # in the joint stage, see Trainer.loss_of and Trainer.draw
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
-ALL_KINDS = (*questions.KINDS, "conversation", "describe", "count", "locate", "follow_up")  # what is harder, twice
+ALL_KINDS = (*questions.KINDS, "conversation", "describe", "count", "count", "locate", "follow_up")  # harder: twice
+CHATS = 0.3  # share of the batches that are long conversations, after these lessons:
 LESSONS = 0.3  # share of the joint stage that goes from simple to all; a trained model has it behind it
 
 
@@ -46,8 +47,10 @@ def sample_grid(rng, progress: float) -> tuple[int, int, int]:
 def picture_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
     """Questions about single pictures, simple ones first."""
     grid = sample_grid(rng, progress)
-    kinds = FIRST_KINDS if progress < 0.08 else ALL_KINDS
     size = min(18, max(4, visual_tokens // (grid[1] * grid[2])))
+    if progress >= LESSONS and rng.random() < CHATS:
+        return batches.image_batch(rng, packer, size, grid, ("chat",), count=1)
+    kinds = FIRST_KINDS if progress < 0.08 else ALL_KINDS
     return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
 
 
@@ -58,11 +61,12 @@ def dense_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Bat
 
 
 def other_batch(rng, packer) -> batches.Batch:
-    """Two pictures, a video, or none."""
-    kind = rng.choice(["pair", "pair", "video", "video", "video", "text"])
-    if kind == "pair":
+    """Two pictures, together or one after the other, a video, or none."""
+    kind = rng.choice([*["pair", "new_picture"] * 2, "video", "video", "video", "text"])
+    if kind in ("pair", "new_picture"):
         grid = (1, *batches.sample_grid(rng, 16, 49))
-        return batches.pair_batch(rng, packer, max(3, OTHER_TOKENS // (2 * grid[1] * grid[2])), grid)
+        make = batches.pair_batch if kind == "pair" else batches.new_picture_batch
+        return make(rng, packer, max(3, OTHER_TOKENS // (2 * grid[1] * grid[2])), grid)
     if kind == "video":
         return video_batch(rng, packer)
     return batches.text_batch(rng, packer, 8, count=3)
@@ -141,7 +145,7 @@ class Trainer:
         """Go on where this stage stopped, else start it from the weights that the stage before it (or --start) left."""
         own, before = self.checkpoint(self.options.stage), Path(self.options.start or self.checkpoint("vision"))
         source = own if own.exists() else before if self.options.stage == "joint" else None
-        self.trained = before.is_dir()
+        self.trained = before.is_dir() or before.stem == "joint"
         if source is None:
             return
         if source.is_dir():  # a trained model; the heads, which are not part of it, are learnt anew
