@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo lab test lint notebook screenshot clean setup setup-tests
+.PHONY: help run demo lab test lint notebook screenshots clean setup setup-tests
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,8 +35,8 @@ lint: setup-tests  ## check the style (ruff)
 notebook: setup  ## execute qwen2-vl.ipynb in place: the outputs that are committed
 	$(VENV_PYTHON) -m tasks.refresh_notebook
 
-screenshot: setup-tests  ## take docs/page.png anew from the running page
-	$(VENV_PYTHON) docs/screenshot.py
+screenshots: setup-tests  ## take the README's pictures of the page anew, from the running page
+	$(VENV_PYTHON) docs/screenshots.py
 
 clean:  ## remove build/ and caches; keeps what took long: .venv, models/, checkpoints in build/train
 	rm -rf .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints

@@ -1,59 +1,35 @@
 """The chat page: `make_demo(model, processor)` returns it, `.launch()` opens it on this machine only.
 
-Here: what a visitor sees and clicks, and what the page refuses. Not here: reading files, tokens, running the model;
-that is `chat_session`. Nothing is fetched from outside, shared, or sent anywhere.
+Here: what is on the page, and what follows when a visitor does something. Not here: how it is said, shown, kept and
+undone, for which there is a file each in `chat_page/`; reading files, tokens, running the model (`chat_session`).
+Nothing is fetched from outside, shared, or sent anywhere.
 
 The conversation is kept on the server, one for each browser tab, so no client can hand in a forged one.
 """
 
-import html
-import logging
-import queue
-import threading
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
+import copy
+import secrets
+from types import SimpleNamespace
 
 import gradio as gr
-from gradio.utils import get_upload_folder
-from gradio_client.utils import get_mimetype, is_http_url_like, traverse
+from gradio_client.utils import is_http_url_like, traverse
 
-from chat_session import Answer, ChatSession, MediaError, Progress, SessionError, Stats
-from session.prompt import blocks
+from chat_page import about, kept, saved
+from chat_page.ahead import Box, look_ahead
+from chat_page.answering import growing, stopped, turn
+from chat_page.look import DOWNLOAD, FILES_AGE, HOUR, LAUNCH
+from chat_page.messages import MAX_FILES, question
+from chat_page.settings import NO_PICTURE, Settings, controls, predicted
+from chat_page.shown import as_typed, shown
+from chat_page.words import NOTICE_S, plain
+from chat_session import ChatSession, MediaError, SessionError
 
-PRACTICE_BANNER = "Practice model: it knows coloured shapes only. Choose 2B for photographs."
-MAX_FILES = 8  # in one message
-HOUR = 3600
-PATIENCE_S = 0.5  # between two looks whether the visitor pressed Stop
-NOTICE_S = 20  # how long a message about a problem stays
+__all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
+
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # for everything that runs the model
-
-CSS = """
-.practice { text-align: center; border-radius: 8px; padding: 8px; background: var(--color-accent-soft); }
-.upload-button { width: auto !important; }
-.upload-button svg { width: 20px; }
-.upload-button::after { content: "Upload"; padding-left: 4px; }
-.submit-button { color: white !important; background: var(--button-primary-background-fill) !important; }
-.message img, .message video { max-height: 240px; }
-.message small { display: block; opacity: 0.7; }
-/* Gradio's Share button under a picture would send it to a public site. */
-.message-buttons { display: none !important; }
-"""
-
-# How the page is served unless `launch` is told otherwise. System fonts: Gradio's own would come from Google.
-LAUNCH = {
-    "server_name": "127.0.0.1",
-    "share": False,  # said, because on hosted notebooks Gradio shares when it is not
-    "max_file_size": "64mb",
-    "height": 700,  # of the frame in a notebook
-    "allowed_paths": [],
-    "footer_links": ["api", "settings"],
-    "run_history": False,
-    "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-    "css": CSS,
-}
-
-logger = logging.getLogger(__name__)
+AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
+FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
+SAME = gr.skip()  # of a component that stays as it is
 
 
 class ChatPage(gr.Blocks):
@@ -77,187 +53,177 @@ def _refuse_addresses(file: dict) -> dict:
 def make_demo(model, processor, *, session: ChatSession | None = None) -> gr.Blocks:
     """The page for chatting with `model`; `session` replaces the ChatSession that is made of the two."""
     session = session or ChatSession(model, processor)
-    page = ChatPage(title="Qwen2-VL chat", analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR), fill_height=True)
+    page = ChatPage(title="Qwen2-VL chat", analytics_enabled=False, delete_cache=(HOUR, FILES_AGE), fill_height=True)
     with page:
-        gr.Markdown("# Chat about your pictures and videos")
-        if getattr(getattr(model, "config", None), "practice_model", False):
-            gr.Markdown(PRACTICE_BANNER, elem_classes="practice")
-        history = gr.State([])  # messages as ChatSession takes them; answers have a "note" that only the page shows
-        chatbot = gr.Chatbot(
-            label="Conversation", placeholder="Upload a picture or a video, then ask about it.", scale=1,
-            min_height=320, render_markdown=False, latex_delimiters=[], buttons=[], allow_file_downloads=False,
-        )
-        box = gr.MultimodalTextbox(
-            label="Input", placeholder="Ask about a picture…", file_types=["image", "video"], file_count="multiple",
-            submit_btn="Submit", autofocus=True, max_plain_text_length=100_000,
-        )
-        with gr.Row():
-            stop, clear = gr.Button("Stop", variant="stop"), gr.Button("Clear")
-        _connect(session, history, chatbot, box, stop, clear)
-        _add_endpoint(session, history, box)
-    return page.queue(max_size=64)
+        on = _lay_out(model, session)
+        asks = _connect_questions(session, on)
+        _connect_box(session, on)
+        _connect_buttons(page, session, on, asks)
+        _add_endpoint(session, on)
+    return page.queue(max_size=256)
 
 
-def _connect(session, history, chatbot, box, stop, clear) -> None:
-    looked_at = gr.State([])  # files that the session was shown before the question
+def _lay_out(model, session: ChatSession) -> SimpleNamespace:
+    """The components, from top to bottom, and what the server knows of each tab."""
+    on = SimpleNamespace(server=secrets.token_hex(8), examples=about.examples(model))
+    gr.Markdown("# Chat about your pictures and videos")
+    on.model = about.about(model)
+    on.about = gr.Markdown(on.model, elem_classes="quiet")
+    if about.is_practice(model):
+        gr.Markdown(about.PRACTICE, elem_classes="practice")
+    on.notice = gr.Markdown(visible=False, elem_classes="notice")
+    on.history = gr.State([])  # see chat_page.messages
+    on.in_box = gr.State(Box())
+    on.kept = gr.BrowserState(None, storage_key="qwen2-vl-chat", secret="the visitor's own text")
+    on.chatbot = _conversation(on.examples)
+    on.box = gr.MultimodalTextbox(
+        label="Message", show_label=False, placeholder="Ask about a picture…", file_types=["image", "video"],
+        file_count="multiple", submit_btn="Submit", max_plain_text_length=100_000,
+    )  # fmt: skip
+    with gr.Row(elem_classes="tools"):
+        on.stop, on.clear, on.save = (gr.Button(name, size="sm") for name in ("Stop", "Clear", "Save"))
+        on.load = gr.UploadButton("Load", size="sm", file_types=[".zip"])
+        on.download = gr.DownloadButton("Download", elem_id="download")  # never seen: Save presses it
+    with gr.Accordion("Settings", open=False):
+        on.settings = controls(session)
+        on.cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
+    gr.Markdown(FILES, elem_classes="quiet")
+    return on
 
-    def reply(message, before):
+
+def _notice(text: str) -> dict:
+    return gr.update(value=text, visible=bool(text))
+
+
+def _conversation(examples: list[dict]) -> gr.Chatbot:
+    chatbot = gr.Chatbot(
+        label="Conversation", show_label=False, placeholder="Add a picture or a video and ask about it, or try these:",
+        examples=copy.deepcopy(examples), scale=1, min_height=340, render_markdown=False, latex_delimiters=[],
+        buttons=["copy"], editable="user", allow_file_downloads=False,
+        group_consecutive_messages=False,  # Gradio cannot edit a message that shares its bubble with a picture
+    )  # fmt: skip
+    chatbot.keep_in_cache.update(path for example in examples for path in example["files"])
+    return chatbot
+
+
+def _connect_questions(session: ChatSession, on: SimpleNamespace) -> list:
+    """All that leads to an answer: a new question, an old one again or edited, an example."""
+
+    def reply(known, place, message, settings, box_meanwhile=SAME):
+        before, notice = known
         try:
-            for messages, text_left in _turn(session, message, before):
-                yield messages, _shown(messages), text_left
+            for messages, in_box in turn(session, before, place, message, Settings.of(session, *settings)):
+                keep = SAME if growing(messages) else kept.to_keep(on.server, messages)
+                yield messages, shown(messages), box_meanwhile if in_box is None else in_box, keep, _notice(notice)
         except gr.Error as error:  # raised, it would cover the conversation
             gr.Warning(error.message, duration=error.duration)
 
-    answering = box.submit(
-        reply, [box, history], [history, chatbot, box], api_visibility="private",
-        show_progress="minimal", show_progress_on=[chatbot], **ONE_AT_A_TIME,
-    )
-    box.change(
-        lambda *now: _look_ahead(session, *now), [box, history, looked_at], looked_at,
-        trigger_mode="always_last", show_progress="hidden", api_visibility="private", concurrency_id="look ahead",
-    )
-    stop.click(None, cancels=[answering])
-    gr.on(
-        [clear.click, chatbot.clear], lambda: ([], [], None), outputs=[history, chatbot, box],
-        cancels=[answering], queue=False, api_visibility="private",
-    )
+    def ask(message, in_box, history, text, *settings):
+        in_box.sent = message["files"] if message else []
+        known = kept.known(on.server, history, text)
+        yield from reply(known, len(known[0]), message, settings, None)
 
+    def retry(event: gr.RetryData, history, text, *settings):
+        known = kept.known(on.server, history, text)
+        yield from reply(known, event.index, question(known[0], event.index), settings)
 
-def _add_endpoint(session, history, box) -> None:
-    def chat(message, before):
-        """Answer `message`, text and files, in the conversation of this client. The answer grows as it is written."""
-        for messages, _ in _turn(session, message, before):
-            yield messages, messages[-1]["content"] if messages else ""
+    def edit(event: gr.EditData, history, text, *settings):
+        known = kept.known(on.server, history, text)
+        message = {**question(known[0], event.index), "text": as_typed(event.value)}
+        yield from reply(known, event.index, message, settings)
 
-    answer = gr.Textbox(visible=False, label="Answer")
-    gr.Button(visible=False).click(chat, [box, history], [history, answer], api_name="chat", **ONE_AT_A_TIME)
+    def example(event: gr.SelectData, *settings):
+        yield from reply(([], ""), 0, on.examples[event.index], settings)
 
-
-def _turn(session: ChatSession, message: dict | None, before: list[dict]) -> Iterator[tuple[list[dict], dict | None]]:
-    """Yield the conversation while the answer to `message` grows, and what the input box then holds.
-
-    Where it fails, the last thing yielded is the conversation as it was `before`, and `message` is back in the box.
-    """
-    try:
-        history = [*before, {"role": "user", "content": _blocks(message)}]
-        yield [*history, _answer("", "…")], None
-        with closing(_events(session, history)) as events:
-            for text, note in events:
-                yield [*history, _answer(text, note)], gr.skip()
-    except Exception as error:
-        yield before, message
-        raise _plain(error) from error
-
-
-def _answer(text: str, note: str) -> dict:
-    return {"role": "assistant", "content": text, "note": note}
-
-
-def _events(session: ChatSession, history: list[dict]) -> Iterator[tuple[str, str]]:
-    """(answer so far, what to say about it): what the session does, then text as it comes, at the end what it took.
-
-    The session works in a thread of its own, because it tells its progress before it has a piece to give.
-    """
-    events: queue.SimpleQueue = queue.SimpleQueue()
-    answer = session.stream(history, progress=events.put)
-    threading.Thread(target=_pump, args=(answer, events), daemon=True).start()
-    text = note = ""
-    try:
-        while not isinstance(event := _next(events), Stats):
-            if isinstance(event, BaseException):
-                raise event
-            if isinstance(event, str):
-                text, note = text + event, ""
-            elif event:
-                note = _doing(event)
-            yield text, note
-        yield text, _took(event)
-    finally:
-        answer.stop()  # and nothing more: Gradio closes this generator in the thread that serves all visitors
-
-
-def _pump(answer: Answer, events: queue.SimpleQueue) -> None:
-    """Pieces, then Stats, or the error that ended them."""
-    try:
-        for piece in answer:
-            events.put(piece)
-        events.put(answer.stats)
-    except BaseException as error:  # also what tokenizers' Rust raises; the page would wait for ever
-        events.put(error)
-
-
-def _next(events: queue.SimpleQueue) -> str | Progress | Stats | BaseException | None:
-    """None where nothing happens for a while: Gradio can only stop a generator that yields."""
-    try:
-        return events.get(timeout=PATIENCE_S)
-    except queue.Empty:
-        return None
-
-
-def _doing(progress: Progress) -> str:
-    if progress.doing == "looking":
-        return f"Looking at picture {progress.done + 1} of {progress.total} …"
-    return f"Reading {progress.done} of {progress.total} tokens …"
-
-
-def _took(stats: Stats) -> str:
-    """One quiet line: what an answer cost, and what was spared."""
-    seconds = stats.total_s - stats.first_token_s
-    speed = f", then {(stats.answer_tokens - 1) / seconds:.0f} tokens/s" if stats.answer_tokens > 1 and seconds else ""
-    seen = f" {stats.seen_tokens} of {stats.visual_tokens} visual tokens seen anew." if stats.visual_tokens else ""
-    known = f" {stats.reused_tokens} of {stats.prompt_tokens} tokens known before."
-    return f"First word after {stats.first_token_s:.1f} s{speed}.{seen}{known}"
-
-
-def _look_ahead(session: ChatSession, message: dict | None, before: list[dict], looked_at: list[str]) -> list[str]:
-    """See what was uploaded, while the visitor still types. What is wrong with it is said when it is asked about."""
-    files = message["files"] if message else []
-    if files and files != looked_at:
-        try:
-            session.prepare([*before, {"role": "user", "content": _blocks(message)}])
-        except (SessionError, MediaError) as error:
-            logger.info("not looked at before the question: %s", error)
-        except Exception as error:
-            logger.exception("looking ahead failed", exc_info=error)
-    return files
-
-
-def _plain(error: Exception) -> gr.Error:
-    if isinstance(error, SessionError | MediaError):
-        return gr.Error(str(error), duration=NOTICE_S, print_exception=False)
-    logger.exception("the model failed", exc_info=error)
-    problem = f"The model failed ({type(error).__name__}). Your message is back in the input field: please try again."
-    return gr.Error(problem, duration=NOTICE_S, print_exception=False)
-
-
-def _blocks(message: dict | None) -> list[dict]:
-    """What the input box holds as blocks of a message: pictures and videos first, as the model was trained."""
-    if message is None:
-        return []
-    if len(message["files"]) > MAX_FILES:
-        raise SessionError(f"A message can have {MAX_FILES} files; this one has {len(message['files'])}.")
-    blocks = []
-    for path in message["files"]:
-        # Gradio checks this too, but only for pages that it launched itself.
-        if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-            raise SessionError("Only files that were uploaded to this page can be used.")
-        kind = "video" if (get_mimetype(path) or "").startswith("video/") else "image"
-        blocks.append({"type": kind, kind: path})
-    if message["text"].strip():
-        blocks.append({"type": "text", "text": message["text"]})
-    return blocks
-
-
-def _shown(history: list[dict]) -> list[dict]:
-    """The conversation as the Chatbot component takes it, with the notes under the answers."""
+    shows = {
+        "outputs": [on.history, on.chatbot, on.box, on.kept, on.notice], "api_visibility": "private",
+        "show_progress": "minimal", "show_progress_on": [on.chatbot], **ONE_AT_A_TIME,
+    }  # fmt: skip
     return [
-        {"role": message["role"], "content": [_show(block, message.get("note", "")) for block in blocks(message)]}
-        for message in history
+        on.box.submit(ask, [on.box, on.in_box, on.history, on.kept, *on.settings], **shows),
+        on.chatbot.retry(retry, [on.history, on.kept, *on.settings], **shows),
+        on.chatbot.edit(edit, [on.history, on.kept, *on.settings], **shows),
+        on.chatbot.example_select(example, on.settings, **shows),
     ]
 
 
-def _show(block: dict, note: str) -> dict:
-    if block["type"] == "text":  # Chatbot takes text for HTML even where it does not render Markdown
-        small = f"<small>{html.escape(note)}</small>" if note else ""
-        return {"type": "text", "text": f"<span>{html.escape(block['text'])}</span>{small}"}
-    return {"path": block[block["type"]]}
+def _connect_box(session: ChatSession, on: SimpleNamespace) -> None:
+    """What happens while a visitor writes: the cost is predicted, and pictures are looked at."""
+
+    def predict(message, before, in_box, *settings):
+        in_box.files = message["files"] if message else []
+        return predicted(session, before, message, Settings.of(session, *settings))
+
+    def look(message, before, in_box, *settings):
+        yield from look_ahead(session, message, before, in_box, Settings.of(session, *settings))
+
+    now = [on.box, on.history, on.in_box, *on.settings]
+    changes = [on.box.change, on.settings[-1].release]
+    gr.on(changes, predict, now, on.cost, trigger_mode="always_last", **AT_ONCE)
+    gr.on(
+        changes, look, now, trigger_mode="always_last", show_progress="hidden", api_visibility="private",
+        concurrency_id="look ahead",
+    )  # fmt: skip
+
+
+def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace, asks: list) -> None:
+    """Everything else that can be clicked, and what happens when the page is opened."""
+    conversation = [on.history, on.chatbot, on.kept, on.notice]
+
+    def shows(history, notice=""):
+        return history, shown(history), kept.to_keep(on.server, history), _notice(notice)
+
+    def bring_back(history, text):
+        return shows(*kept.known(on.server, history, text))
+
+    def undo(event: gr.UndoData, history, text):
+        history, notice = kept.known(on.server, history, text)
+        return *shows(history[: event.index], notice), question(history, event.index)
+
+    def save(history, text):
+        try:
+            return saved.save(kept.known(on.server, history, text)[0])
+        except (SessionError, MediaError) as error:
+            raise plain(error) from error
+
+    def load(path, history, text):
+        try:
+            return shows(saved.load(path))
+        except (SessionError, MediaError) as error:
+            gr.Warning(str(error), duration=NOTICE_S)
+            return bring_back(history, text)
+
+    def stop(history):
+        return shows(stopped(history))
+
+    def clear():
+        return *shows([]), None
+
+    on.stop.click(None, cancels=asks).then(stop, on.history, conversation, **AT_ONCE)
+    on.chatbot.undo(undo, [on.history, on.kept], [*conversation, on.box], **AT_ONCE)
+    gr.on([on.clear.click, on.chatbot.clear], clear, None, [*conversation, on.box], cancels=asks, **AT_ONCE)
+    on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
+    queued = {**AT_ONCE, "queue": True}  # only then can a warning be shown
+    on.load.upload(load, [on.load, on.history, on.kept], conversation, cancels=asks, **queued)
+    page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
+    for opened_or_answered in (page.load, *(asked.then for asked in asks)):
+        opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)
+
+
+def _add_endpoint(session: ChatSession, on: SimpleNamespace) -> None:
+    def chat(message, system_prompt, temperature, max_tokens, seed, visual_tokens, before):
+        """Answer a message in the conversation of this client. The answer grows as it is written.
+
+        message: {"text": str, "files": list of pictures and videos, each from gradio_client.handle_file}.
+        system_prompt: str, what the model is told before the conversation. temperature: float, 0 for the likeliest
+        word every time. max_tokens: int, the longest answer. seed: int, for the same answer again where
+        temperature is not 0. visual_tokens: int, the most for each picture. Returns the answer so far, a str.
+        """
+        settings = Settings.of(session, system_prompt, temperature, max_tokens, seed, visual_tokens)
+        for messages, _ in turn(session, before, len(before), message, settings):
+            yield messages, messages[-1]["content"] if messages else ""
+
+    answer = gr.Textbox(visible=False, label="Answer")
+    gr.Button(visible=False).click(
+        chat, [on.box, *on.settings, on.history], [on.history, answer], api_name="chat", **ONE_AT_A_TIME
+    )

@@ -60,6 +60,10 @@ class FakeModel:
         self.generation_config = SimpleNamespace(eos_token_id=END)
         self.window, self.placeholders = window, PLACEHOLDERS
         self.wanted = lambda: True
+        self.begin(say, gated=gated)
+
+    def begin(self, say: Callable[[dict], Iterable[int]], *, gated: bool = False) -> None:
+        """Forget everything and say something else from now on: a page that is served goes on with it."""
         self.say = say
         self.calls: list[dict] = []
         self.said: list[int] = []
@@ -84,6 +88,7 @@ class FakeModel:
         self.looking.set()
         while not self.may_look.wait(0.01):
             if not self.wanted():
+                self.told_to_stop.set()
                 raise Interrupted
         self.seen += 1
         return np.full((block.tokens, 1), -1)
@@ -150,14 +155,20 @@ class FakeSession(ChatSession):
 
 def saying(text: str, processor, **options) -> FakeModel:
     """A model whose every answer is `text`, one byte at a time."""
-    return FakeModel(lambda inputs: processor.tokenizer(text)["input_ids"], **options)
+    return FakeModel(words(text, processor), **options)
 
 
 def echoing(processor, **options) -> FakeModel:
     """A model that answers with the text of the last user message, so that a mix-up of conversations shows."""
-    def say(inputs: dict) -> list[int]:
-        return processor.tokenizer(last_question(inputs, processor), split_special_tokens=True)["input_ids"]
-    return FakeModel(say, **options)
+    return FakeModel(echo(processor), **options)
+
+
+def words(text: str, processor) -> Callable[[dict], list[int]]:
+    return lambda inputs: processor.tokenizer(text)["input_ids"]
+
+
+def echo(processor) -> Callable[[dict], list[int]]:
+    return lambda inputs: processor.tokenizer(last_question(inputs, processor), split_special_tokens=True)["input_ids"]
 
 
 def last_question(inputs: dict, processor) -> str:

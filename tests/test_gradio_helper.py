@@ -5,6 +5,8 @@ What a person sees and clicks is in test_page_browser.py. A real ChatSession ans
 
 import contextlib
 import io
+import os
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +15,18 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from gradio_helper import MAX_FILES, PRACTICE_BANNER, make_demo
+from chat_page.about import PRACTICE
+from gradio_helper import MAX_FILES, make_demo
 from tests.fake_model import FakeModel, FakeSession, echoing, fake_processor, last_question, saying
 from tests.test_media import brightening, write_video
 
 PROCESSOR = fake_processor()
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def page_of(model) -> gr.Blocks:
@@ -57,9 +62,9 @@ def client_of(demo) -> Client:
     return Client(demo.local_url, verbose=False)
 
 
-def ask(client: Client, words: str, *files) -> str:
+def ask(client: Client, words: str, *files, **settings) -> str:
     message = {"text": words, "files": [handle_file(str(file)) for file in files]}
-    return client.predict(message=message, api_name="/chat")
+    return client.predict(message=message, api_name="/chat", **settings)
 
 
 @pytest.fixture
@@ -74,10 +79,56 @@ def prompts(model) -> list[str]:
 
 # ---- the endpoint ---------------------------------------------------------------------------------------------------
 
-def test_there_is_one_endpoint_and_it_takes_a_message(page):
+def test_there_is_one_endpoint_and_its_arguments_have_types_and_are_explained(page):
     endpoints = client_of(page).view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(endpoints) == ["/chat"]
-    assert [parameter["parameter_name"] for parameter in endpoints["/chat"]["parameters"]] == ["message"]
+    parameters = endpoints["/chat"]["parameters"]
+    types = {parameter["parameter_name"]: parameter["python_type"]["type"] for parameter in parameters}
+    assert types == {
+        "message": "dict(text: str, files: list[filepath])", "system_prompt": "str", "temperature": "float",
+        "max_tokens": "int", "seed": "int", "visual_tokens": "int",
+    }
+    assert all(parameter["parameter_has_default"] for parameter in parameters)
+    assert all(f"{name}:" in endpoints["/chat"]["description"] for name in types)
+
+
+def test_the_example_in_the_readme_runs(page, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Use it from code")[2]
+    code = re.search(r"```python\n(.*?)```", section, flags=re.S)[1]
+    assert "http://127.0.0.1:7860" in code
+    exec(code.replace("http://127.0.0.1:7860", page.local_url))
+    assert capsys.readouterr().out.splitlines()[-2:] == re.findall(r'"text": "(.*?)"', code)
+    assert [len(call["image_grid_thw"]) for call in page.model.calls] == [1, 1]
+
+
+def test_settings_reach_the_session(page):
+    client = client_of(page)
+    assert ask(client, "a long question", ROOT / "tutorial" / "cat.jpg", max_tokens=16) == "a long question"[:16]
+    assert len(ask(client, "a much longer question", max_tokens=16)) == 16
+    ask(client, "short", system_prompt="You are a pirate.", visual_tokens=4)
+    assert "You are a pirate." not in prompts(page.model)[1]
+    assert "<|im_start|>system\nYou are a pirate.<|im_end|>" in prompts(page.model)[2]
+    seen = [int(call["image_grid_thw"].prod()) // 4 for call in page.model.calls]
+    assert seen[2] == 4 < seen[1] == seen[0]
+
+
+def test_a_seed_makes_an_answer_repeatable_and_a_temperature_makes_it_vary(page):
+    answers = [ask(client_of(page), "abcdefgh", temperature=1.5, seed=seed) for seed in (1, 1, 2, 0, 0)]
+    assert answers[0] == answers[1]
+    assert len(set(answers)) == 4
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 9}, {"max_tokens": 10**9}, {"visual_tokens": 10**6}, {"seed": -1},
+                                     {"system_prompt": "x" * 100_000}])
+def test_a_setting_out_of_bounds_is_refused_and_the_conversation_goes_on(page, setting):
+    client = client_of(page)
+    ask(client, "before")
+    with pytest.raises((AppError, ValueError)):
+        ask(client, "broken", **setting)
+    assert ask(client, "after") == "after"
+    assert "before" in prompts(page.model)[-1]
+    assert "broken" not in prompts(page.model)[-1]
 
 
 def test_text_is_answered(page):
@@ -147,17 +198,17 @@ def test_everything_that_runs_the_model_takes_turns(page):
     takes_a_message = [event for event in page.fns.values()
                        if any(isinstance(block, gr.MultimodalTextbox) for block in event.inputs)
                        and event.concurrency_id != "look ahead"]  # which gives way to them
-    assert len(runs_it) == 2
-    assert runs_it == takes_a_message
-    assert [event.concurrency_limit for event in runs_it] == [1, 1]
+    assert {event.fn.__name__ for event in runs_it} == {"ask", "retry", "edit", "example", "chat"}
+    assert [event for event in takes_a_message if event not in runs_it and event.fn.__name__ != "predict"] == []
+    assert {event.concurrency_limit for event in runs_it} == {1}
 
 
 def test_a_practice_model_is_announced_and_no_other(page):
     def texts(demo):
         return [block.value for block in demo.blocks.values() if isinstance(block, gr.Markdown)]
 
-    assert PRACTICE_BANNER not in texts(page)
-    assert PRACTICE_BANNER in texts(page_of(saying("", PROCESSOR, practice=True)))
+    assert PRACTICE not in texts(page)
+    assert PRACTICE in texts(page_of(saying("", PROCESSOR, practice=True)))
 
 
 # ---- bad input: a plain sentence, and the conversation goes on ------------------------------------------------------
@@ -307,6 +358,16 @@ def test_a_plain_launch_is_local_and_never_shared(monkeypatch):
 def test_launch_settings_can_be_chosen(monkeypatch):
     asked = settings_of(monkeypatch, server_name="0.0.0.0", server_port=8000)
     assert (asked["server_name"], asked["server_port"], asked["share"]) == ("0.0.0.0", 8000, False)
+
+
+def test_files_are_deleted_after_their_time_and_the_examples_are_not(page, red_square):
+    ask(client_of(page), "What?", red_square)
+    ours = [path for files in page.temp_file_sets for path in files if path.endswith(("square.png", "cat.jpg"))]
+    assert {Path(path).name for path in ours} == {"square.png", "cat.jpg"}
+    delete_files_created_by_app(page, page.delete_cache[1])
+    assert all(map(os.path.exists, ours))  # they are not old enough
+    delete_files_created_by_app(page, 0)
+    assert {Path(path).name for path in filter(os.path.exists, ours)} == {"cat.jpg"}
 
 
 def test_a_page_that_runs_is_local_bounded_and_silent(page):

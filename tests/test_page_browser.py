@@ -1,19 +1,24 @@
-"""The chat page as a person meets it, in headless Chromium: upload, ask, read, stop, clear, and what goes wrong.
+"""The chat page as a person meets it, in headless Chromium: upload, ask, read, stop, change one's mind, save, come
+back, and what goes wrong.
 
-Without Chromium these tests are skipped, with a warning that says so; with REQUIRE_BROWSER=1 they fail instead.
+One page serves all tests, with a model that each test gives its words. Without Chromium these tests are skipped, with
+a warning that says so; with REQUIRE_BROWSER=1 they fail instead.
 """
 
+import base64
+import itertools
 import os
 import re
 import shutil
+import socket
 import warnings
 
 import pytest
 from PIL import Image
 from playwright.sync_api import TimeoutError, sync_playwright
 
-from gradio_helper import PRACTICE_BANNER
-from tests.fake_model import echoing, fake_processor, saying
+from chat_page.about import PRACTICE
+from tests.fake_model import echo, echoing, fake_processor, words
 from tests.test_gradio_helper import served
 from tests.test_media import brightening, write_video
 
@@ -21,6 +26,7 @@ PROCESSOR = fake_processor()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PATIENCE_MS = 30_000
+COST = re.compile(r"First word after .* tokens known before")
 
 
 def browser_path() -> str:
@@ -50,16 +56,22 @@ class Visitor:
         self.tab = tab
         self.input = tab.get_by_placeholder("Ask about a picture")
         self.conversation = tab.get_by_role("log")
-        self.answers = tab.get_by_test_id("bot")
-        self.questions = tab.get_by_test_id("user")
+        self.answers = self.conversation.locator(".bot-row .message-content")
+        self.questions = self.conversation.locator(".user-row .message-content")
+        self.pictures = self.conversation.locator(".user-row img")
 
-    def upload(self, path) -> None:
-        self.tab.locator("input[type=file]").first.set_input_files(str(path))
-        self.tab.locator(".thumbnails").get_by_role("button", name="Remove").first.wait_for()
+    def upload(self, *paths) -> None:
+        before = self.tab.locator(".thumbnails .thumbnail-item").count()
+        self.tab.locator("input[type=file]").first.set_input_files(list(map(str, paths)))
+        self.in_box(before + len(paths))
 
-    def ask(self, words: str) -> None:
-        self.input.fill(words)
-        self.submit(self.questions.get_by_text(words))
+    def in_box(self, files: int) -> None:
+        """Wait until that many files are in the input box."""
+        self.tab.wait_for_function(f"document.querySelectorAll('.thumbnails .thumbnail-item').length == {files}")
+
+    def ask(self, question: str) -> None:
+        self.input.fill(question)
+        self.submit(self.questions.get_by_text(question).last)
 
     def submit(self, shows) -> None:
         """Click Submit until `shows` is there: a click counts for nothing while the last answer is not quite over."""
@@ -71,15 +83,34 @@ class Visitor:
                 continue
         pytest.fail(f"Submit did not lead to {shows}")
 
+    def ends(self, number: int = 1) -> None:
+        """Wait until so many answers are complete."""
+        self.answers.get_by_text(COST).nth(number - 1).wait_for()
+
     def said(self) -> list[str]:
         """The answers, without the line below each."""
-        return [text.rpartition("\nFirst word after")[0] for text in self.answers.all_inner_texts()]
+        return [text.partition("\nFirst word after")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
+
+    def asked(self) -> list[str]:
+        return self.questions.all_inner_texts()
 
     def click(self, name: str) -> None:
         self.tab.get_by_text(name, exact=True).click()
 
-    def wait_for(self, words: str) -> None:
-        self.tab.get_by_text(words, exact=True).first.wait_for()
+    def press(self, name: str, number: int = -1) -> None:
+        """One of Gradio's small buttons under the messages, by default the last of them."""
+        self.conversation.get_by_role("button", name=name, exact=True).nth(number).click()
+
+    def wait_for(self, text: str) -> None:
+        self.tab.get_by_text(text, exact=True).first.wait_for()
+
+    def wait_until(self, happened) -> None:
+        """For what happens on the server. The tab's requests come through this very thread, so it must not block."""
+        for _ in range(PATIENCE_MS // 20):
+            if happened():
+                return
+            self.tab.wait_for_timeout(20)
+        pytest.fail("It did not happen in time.")
 
 
 @pytest.fixture
@@ -93,8 +124,8 @@ def visit(browser):
         outside.append(route.request.url)
         return route.abort()
 
-    def open_tab(url: str) -> Visitor:
-        tab = browser.new_page(viewport={"width": 1000, "height": 900})
+    def open_tab(url: str, **settings) -> Visitor:
+        tab = browser.new_page(viewport={"width": 1000, "height": 900}, **settings)
         tabs.append(tab)
         tab.set_default_timeout(PATIENCE_MS)
         tab.route("**/*", check)
@@ -109,159 +140,356 @@ def visit(browser):
     assert outside == []
 
 
+@pytest.fixture(scope="module")
+def page(browser):
+    model = echoing(PROCESSOR, practice=True)
+    with served(model) as demo:
+        demo.model = model
+        yield demo
+
+
 @pytest.fixture
-def red_square(tmp_path):
-    Image.new("RGB", (60, 60), "red").save(tmp_path / "square.png")
+def model(page):
+    """The page's model, which repeats the question until a test tells it what to say."""
+    page.model.begin(echo(PROCESSOR))
+    yield page.model
+    page.model.allow()
+
+
+@pytest.fixture
+def visitor(visit, page, model):
+    return visit(page.local_url)
+
+
+GREYS = itertools.count(10)
+
+
+@pytest.fixture
+def square(tmp_path):
+    """A picture that no other test has shown: the session forgets nothing between them."""
+    Image.new("L", (60, 60), next(GREYS)).save(tmp_path / "square.png")
     return tmp_path / "square.png"
 
 
-def test_a_picture_is_uploaded_asked_about_and_the_answer_read(visit, red_square):
-    model = saying("A red square.", PROCESSOR, gated=True, practice=True)
-    with served(model) as demo:
-        visitor = visit(demo.local_url)
-        visitor.wait_for(PRACTICE_BANNER)
-        visitor.upload(red_square)
-        visitor.ask("What is this?")
-        model.allow(5)
-        visitor.wait_for("A red")  # while it is written
-        assert visitor.input.input_value() == ""
-        visitor.input.fill("And now?")  # people type on
-        model.allow()
-        visitor.wait_for("A red square.")
-        visitor.conversation.locator("img").wait_for()
-        assert visitor.input.input_value() == "And now?"
-        visitor.submit(visitor.questions.get_by_text("And now?"))
-        visitor.tab.wait_for_function("document.querySelectorAll('[data-testid=bot]').length == 2")
-        assert len(model.calls[-1]["image_grid_thw"]) == 1  # the picture of the first question is still in it
+def last_prompt(model) -> str:
+    return PROCESSOR.tokenizer.decode(model.calls[-1]["input_ids"][0])
 
 
-def test_a_picture_is_looked_at_before_the_question_is_asked(visit, red_square):
-    model = echoing(PROCESSOR)
-    with served(model) as demo:
-        visitor = visit(demo.local_url)
-        visitor.upload(red_square)
-        while not model.seen:
-            visitor.tab.wait_for_timeout(50)
-        visitor.ask("What is this?")
-        visitor.answers.get_by_text("What is this?", exact=True).wait_for()
-        assert model.seen == 1
+# ---- asking ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_says_what_is_done_and_then_what_it_took(visit, red_square):
-    model = saying("A red square.", PROCESSOR, gated=True)
-    with served(model) as demo:
-        visitor = visit(demo.local_url)
-        visitor.upload(red_square)
-        visitor.ask("What is this?")
-        visitor.answers.get_by_text(re.compile(r"Reading \d+ of \d+ tokens")).wait_for()
-        model.allow()
-        visitor.answers.get_by_text(re.compile(r"First word after .* tokens known before")).wait_for()
+def test_a_picture_is_uploaded_asked_about_and_the_answer_read(visitor, model, square):
+    model.begin(words("A grey square.", PROCESSOR), gated=True)
+    visitor.tab.get_by_text(re.sub(r"\*", "", PRACTICE)[:40]).wait_for()
+    visitor.upload(square)
+    visitor.ask("What is this?")
+    visitor.answers.get_by_text(re.compile(r"Reading \d+ of \d+ tokens")).wait_for()
+    model.allow(6)
+    visitor.wait_for("A grey")  # while it is written
+    assert visitor.input.input_value() == ""
+    visitor.input.fill("And now?")  # people type on
+    model.allow()
+    visitor.ends()
+    assert visitor.said() == ["A grey square."]
+    visitor.pictures.wait_for()
+    assert visitor.input.input_value() == "And now?"
+    visitor.submit(visitor.questions.get_by_text("And now?"))
+    visitor.ends(2)
+    assert len(model.calls[-1]["image_grid_thw"]) == 1  # the picture of the first question is still in it
 
 
-def test_a_video_is_uploaded_and_answered(visit, tmp_path):
-    model = echoing(PROCESSOR)
-    with served(model) as demo:
-        visitor = visit(demo.local_url)
-        visitor.upload(write_video(tmp_path / "clip.webm", brightening(6), codec="libvpx-vp9"))
-        visitor.ask("What moves?")
-        visitor.answers.get_by_text("What moves?", exact=True).wait_for()
-        visitor.conversation.locator("video").wait_for()
-        assert "pixel_values_videos" in model.calls[0]
+GIVE = """([kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)), files = new DataTransfer();
+  files.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
+  const box = document.querySelector("textarea[placeholder^='Ask about']");
+  const settings = { bubbles: true, cancelable: true };
+  box.dispatchEvent(kind == "drop"
+    ? new DragEvent(kind, { ...settings, dataTransfer: files })
+    : new ClipboardEvent(kind, { ...settings, clipboardData: files }));
+}"""
+
+
+def test_pictures_come_by_button_by_drag_and_by_paste_and_media_alone_are_a_message(visitor, model, square, tmp_path):
+    data = base64.b64encode(square.read_bytes()).decode()
+    visitor.upload(square, write_video(tmp_path / "clip.webm", brightening(6), codec="libvpx-vp9"))
+    for files, way in ((3, "drop"), (4, "paste")):
+        visitor.tab.evaluate(GIVE, [way, data])
+        visitor.in_box(files)
+    visitor.submit(visitor.pictures.nth(2))
+    visitor.conversation.locator("video").wait_for()
+    visitor.ends()
+    assert len(model.calls[-1]["image_grid_thw"]) == 3
+    assert "pixel_values_videos" in model.calls[-1]
+
+
+def test_an_example_is_asked_with_its_pictures(visitor, model):
+    visitor.click("Which picture has a green square?")
+    visitor.ends()
+    assert visitor.said() == ["Which picture has a green square?"]
+    assert len(model.calls[-1]["image_grid_thw"]) == 2
+
+
+def test_a_picture_is_looked_at_before_the_question_is_asked(visitor, model, square):
+    visitor.upload(square)
+    visitor.wait_until(lambda: model.seen)
+    visitor.ask("What is this?")
+    visitor.ends()
+    assert model.seen == 1
+
+
+def test_a_picture_that_is_taken_away_is_not_looked_at_any_longer(visitor, model, square):
+    model.may_look.clear()
+    visitor.upload(square)
+    visitor.wait_until(model.looking.is_set)
+    visitor.tab.locator(".thumbnails").get_by_role("button", name="Remove").click()
+    visitor.wait_until(model.told_to_stop.is_set)
+    model.may_look.set()
+
+
+def test_the_settings_tell_what_a_picture_costs_and_the_next_answer_heeds_them(visitor, model, square):
+    Image.new("RGB", (600, 400), "teal").save(square)
+    visitor.tab.get_by_role("button", name="Settings").first.click()
+    visitor.upload(square)
+    cost = visitor.tab.get_by_text(re.compile(r"\d+ visual tokens"))
+    cost.wait_for()
+    usual = cost.inner_text()
+    budget = visitor.tab.get_by_role("spinbutton", name="Visual tokens")
+    budget.fill("6")
+    budget.press("Tab")
+    visitor.tab.wait_for_function("usual => !document.body.innerText.includes(usual)", arg=usual)
+    visitor.tab.get_by_label("System prompt").fill("Speak like a pirate.")
+    visitor.ask("What is this?")
+    visitor.ends()
+    assert int(model.calls[-1]["image_grid_thw"].prod()) // 4 <= 6
+    assert "system\nSpeak like a pirate.<|im_end|>" in last_prompt(model)
+
+
+def test_the_second_visitor_sees_a_place_in_the_queue(visit, page, model):
+    model.begin(echo(PROCESSOR), gated=True)
+    first, second = visit(page.local_url), visit(page.local_url)
+    first.ask("first")
+    second.input.fill("second")
+    second.click("Submit")
+    second.tab.get_by_text(re.compile(r"queue: 1/1")).wait_for()
+    model.allow()
+    first.ends()
+    second.ends()
+    assert (first.said(), second.said()) == (["first"], ["second"])
+
+
+# ---- changing one's mind --------------------------------------------------------------------------------------------
 
 
 def stop_in_time(visitor, model) -> None:
-    """Click Stop while the gated `model` answers: it must be told before its hundredth word, and is free afterwards."""
+    """Click Stop while the gated `model` waits to say a word: it is told so and free afterwards."""
     visitor.click("Stop")
-    while not model.told_to_stop.wait(0.5) and len(model.said) < 100:
-        model.allow(1)
-    assert len(model.said) < 100
+    visitor.wait_until(model.told_to_stop.is_set)
+    visitor.answers.get_by_text("Stopped.").wait_for()
     model.allow()
 
 
-def test_stop_ends_the_answer_and_the_next_question_is_answered(visit):
-    model = saying("abcdefgh" * 20, PROCESSOR, gated=True)
-    with served(model) as demo:
-        visitor = visit(demo.local_url)
-        visitor.ask("Tell me the alphabet")
-        model.allow(8)
+@pytest.mark.parametrize("letters", [0, 8])
+def test_stop_ends_the_answer_and_the_next_question_is_answered(visitor, model, letters):
+    model.begin(words("abcdefgh" * 20, PROCESSOR), gated=True)
+    visitor.ask("Tell me the alphabet")
+    visitor.answers.get_by_text("Reading").wait_for()
+    if letters:
+        model.allow(letters)
         visitor.wait_for("abcdefgh")
-        stop_in_time(visitor, model)
-        visitor.ask("Once more")
-        visitor.wait_for("abcdefgh" * 20)
-        assert visitor.answers.count() == 2
-        assert visitor.answers.first.inner_text().startswith("abcdefgh")  # what was written is kept
-        assert len(visitor.answers.first.inner_text()) < 100
+    stop_in_time(visitor, model)
+    visitor.ask("Once more")
+    visitor.ends()
+    stopped, whole = visitor.answers.all_inner_texts()
+    assert stopped.startswith("abcdefgh"[:letters])  # what was written is kept
+    assert len(stopped) < 100
+    assert whole.startswith("abcdefgh" * 20)
 
 
-def test_stop_before_the_first_word(visit):
-    model = saying("abc" * 60, PROCESSOR, gated=True)
-    with served(model) as demo:
-        visitor = visit(demo.local_url)
-        visitor.ask("Slow question")
-        visitor.answers.get_by_text(re.compile("Reading")).wait_for()
-        stop_in_time(visitor, model)
-        visitor.ask("Quick question")
-        visitor.wait_for("abc" * 60)
+def test_closing_the_tab_frees_the_model(visitor, visit, page, model):
+    model.begin(words("abc" * 100, PROCESSOR), gated=True)
+    visitor.ask("Slow question")
+    model.allow(3)
+    visitor.wait_for("abc")
+    other = visit(page.local_url)
+    visitor.tab.close()
+    other.wait_until(model.told_to_stop.is_set)
+    model.allow()
+    other.ask("Quick question")
+    other.ends()
+
+
+def test_retry_undo_and_edit_keep_the_pictures_of_their_question(visitor, model, square):
+    visitor.upload(square)
+    visitor.ask("one & <b>")
+    visitor.ends()
+    visitor.ask("two")
+    visitor.ends(2)
+    words_before = len(model.said)
+    visitor.press("Retry")
+    visitor.wait_until(lambda: len(model.said) > words_before)
+    visitor.ends(2)
+    assert visitor.said() == ["one & <b>", "two"]
+
+    visitor.press("Undo")
+    visitor.tab.wait_for_function("() => document.querySelectorAll('.bot-row').length == 1")
+    assert visitor.input.input_value() == "two"
+
+    visitor.press("Edit", 0)
+    visitor.conversation.get_by_role("textbox").fill("ONE & <b>")
+    visitor.press("Submit")
+    visitor.answers.get_by_text("ONE & <b>").wait_for()
+    visitor.ends()
+    assert (visitor.asked(), visitor.said()) == (["ONE & <b>"], ["ONE & <b>"])
+    assert len(model.calls[-1]["image_grid_thw"]) == 1
+    assert "one" not in last_prompt(model)
+
+    visitor.press("Undo")
+    visitor.wait_for("Describe this image.")
+    visitor.in_box(1)
+    assert visitor.input.input_value() == "ONE & <b>"
 
 
 @pytest.mark.parametrize("button", ["Clear", "the bin above the conversation"])
-def test_clear_forgets_the_conversation(visit, red_square, button):
-    model = echoing(PROCESSOR)
-    with served(model) as demo:
+def test_clear_forgets_the_conversation(visitor, model, square, button):
+    visitor.upload(square)
+    visitor.ask("first")
+    visitor.ends()
+    if button == "Clear":
+        visitor.click("Clear")
+    else:
+        visitor.tab.get_by_role("button", name="Clear").first.click()
+    visitor.wait_for("Describe this image.")
+    visitor.ask("second")
+    visitor.ends()
+    assert "first" not in last_prompt(model)
+    assert "image_grid_thw" not in model.calls[-1]
+
+
+# ---- boxes, copies, files -------------------------------------------------------------------------------------------
+
+
+def test_an_answer_with_coordinates_shows_boxes_and_its_text_at_a_click(visitor, model, square):
+    answer = "grey square(0,0),(500,500)"
+    model.begin(words(answer, PROCESSOR))
+    visitor.upload(square)
+    visitor.ask("Locate the square.")
+    drawn = visitor.conversation.locator(".bot-row img")
+    drawn.wait_for()
+    assert drawn.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") >= 480
+    text = visitor.answers.get_by_text(answer, exact=True)
+    assert not text.is_visible()
+    visitor.click("The answer as text")
+    text.wait_for()
+
+
+def test_malformed_coordinates_stay_text(visitor, model, square):
+    model.begin(words("square(500,500),(100,9999)", PROCESSOR))
+    visitor.upload(square)
+    visitor.ask("Locate the square.")
+    visitor.ends()
+    assert visitor.said() == ["square(500,500),(100,9999)"]
+    assert visitor.conversation.locator(".bot-row img").count() == 0
+
+
+def test_messages_are_copied_as_they_were_written(visit, page, model):
+    visitor = visit(page.local_url, permissions=["clipboard-read", "clipboard-write"])
+    text = "<b>a &amp; b</b>\n    if x < y: &"
+    visitor.ask(text)
+    visitor.ends()
+    for number in (0, 1):
+        visitor.tab.evaluate("navigator.clipboard.writeText('')")
+        visitor.press("Copy message", number)
+        assert visitor.tab.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_a_conversation_is_saved_and_loaded_with_its_pictures(visitor, visit, page, model, square, tmp_path):
+    visitor.upload(square)
+    visitor.ask("one")
+    visitor.ends()
+    with visitor.tab.expect_download() as download:
+        visitor.click("Save")
+    download.value.save_as(tmp_path / "conversation.zip")
+    other = visit(page.local_url)
+    load = other.tab.locator("input[type=file][accept*=zip]")
+    load.set_input_files(str(tmp_path / "conversation.zip"))
+    other.ends()
+    assert other.said() == ["one"]
+    other.pictures.wait_for()
+    other.ask("two")
+    other.ends(2)
+    assert len(model.calls[-1]["image_grid_thw"]) == 1
+
+    (tmp_path / "forged.zip").write_bytes(b"PK")
+    load.set_input_files(str(tmp_path / "forged.zip"))
+    other.tab.get_by_text("not a conversation that was saved").wait_for()
+    assert other.said() == ["one", "two"]
+
+
+# ---- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_restarted_server_is_told_and_the_text_goes_on(visit, square, noticed):
+    port, first, second = free_port(), echoing(PROCESSOR), echoing(PROCESSOR)
+    with served(first, server_port=port) as demo:
         visitor = visit(demo.local_url)
-        visitor.upload(red_square)
-        visitor.ask("first")
-        visitor.answers.get_by_text("first", exact=True).wait_for()
-        if button == "Clear":
-            visitor.click("Clear")
-        else:
-            visitor.tab.get_by_role("button", name="Clear").first.click()
-        visitor.wait_for("Upload a picture or a video, then ask about it.")
-        visitor.ask("second")
-        visitor.answers.get_by_text("second", exact=True).wait_for()
-        assert "first" not in PROCESSOR.tokenizer.decode(model.calls[-1]["input_ids"][0])
-        assert "image_grid_thw" not in model.calls[-1]
+        visitor.upload(square)
+        visitor.ask("one")
+        visitor.ends()
+    with served(second, server_port=port):
+        notice = visitor.tab.get_by_text(re.compile(r"The server was restarted\. .* question 1\."))
+        if noticed:  # as after a visit to another page
+            visitor.tab.reload()
+            notice.wait_for()
+        visitor.ask("two")
+        visitor.ends()
+        assert notice.is_visible() != noticed
+        assert visitor.asked() == ["[a picture that is gone]\none", "two"]
+        assert visitor.said() == ["one", "two"]
+        assert "one<|im_end|>" in last_prompt(second)
+        assert "image_grid_thw" not in second.calls[-1]
 
 
-def test_a_problem_is_told_in_the_page_and_nothing_is_lost(visit, tmp_path):
+def test_a_problem_is_told_in_the_page_and_nothing_is_lost(visitor, model, tmp_path):
     (tmp_path / "letter.png").write_bytes(b"Dear model,")
-    with served(echoing(PROCESSOR)) as demo:
-        visitor = visit(demo.local_url)
-        visitor.ask("before")
-        visitor.answers.get_by_text("before", exact=True).wait_for()
-        visitor.upload(tmp_path / "letter.png")
-        visitor.input.fill("What does it say?")
-        visitor.submit(visitor.tab.get_by_text("This file is not a picture that can be opened. Try a JPEG or a PNG."))
-        assert visitor.said() == ["before"]
-        assert visitor.answers.is_visible()
-        assert visitor.input.input_value() == "What does it say?"  # ready to be sent without the file
-        visitor.tab.locator(".thumbnails").get_by_role("button", name="Remove").click()
-        visitor.submit(visitor.answers.get_by_text("What does it say?", exact=True))
+    visitor.ask("before")
+    visitor.ends()
+    visitor.upload(tmp_path / "letter.png")
+    visitor.input.fill("What does it say?")
+    visitor.submit(visitor.tab.get_by_text("This file is not a picture that can be opened. Try a JPEG or a PNG."))
+    assert visitor.said() == ["before"]
+    assert visitor.input.input_value() == "What does it say?"  # ready to be sent without the file
+    visitor.tab.locator(".thumbnails").get_by_role("button", name="Remove").click()
+    visitor.submit(visitor.answers.get_by_text("What does it say?", exact=True))
 
 
 HOSTILE = (
     '<img src="http://example.com/a.png" onerror="window.hacked=1"><script>window.hacked=1</script>\n'
-    "![b](http://example.com/b.png) [c](javascript:window.hacked=1) &lt;b&gt; **bold** $$x$$"
+    "![b](http://example.com/b.png) [c](javascript:window.hacked=1) &lt;b&gt; <!-- &copy <details> **bold** $$x$$"
 )
 
 
-def test_html_and_markdown_are_shown_and_neither_run_nor_fetched(visit):
-    with served(echoing(PROCESSOR)) as demo:
-        visitor = visit(demo.local_url)
-        visitor.input.fill(HOSTILE)
-        visitor.submit(visitor.questions.get_by_text("$$x$$"))
-        visitor.answers.get_by_text("First word after").wait_for()  # its end
-        assert visitor.questions.inner_text() == HOSTILE
-        assert visitor.said() == [HOSTILE]
-        assert visitor.tab.evaluate("window.hacked") is None
-        assert visitor.conversation.locator("img, script, a, strong").count() == 0
+def test_html_and_markdown_are_shown_and_neither_run_nor_fetched(visitor):
+    visitor.input.fill(HOSTILE)
+    visitor.submit(visitor.questions.get_by_text("$$x$$"))
+    visitor.ends()
+    assert visitor.asked() == [HOSTILE]
+    assert visitor.said() == [HOSTILE]
+    assert visitor.tab.evaluate("window.hacked") is None
+    assert visitor.conversation.locator("img, script, a, strong, details").count() == 0
 
 
-def test_no_button_sends_a_picture_to_a_public_site(visit, red_square):
-    with served(echoing(PROCESSOR)) as demo:
-        visitor = visit(demo.local_url)
-        visitor.upload(red_square)
-        visitor.ask("What is this?")
-        visitor.answers.get_by_text("What is this?", exact=True).wait_for()
-        assert visitor.tab.get_by_role("button", name="Share").count() == 0  # none that can be seen or reached by key
-        assert visitor.tab.get_by_role("button", name="Fullscreen").count() == 1  # its neighbour, so the name is right
+@pytest.mark.parametrize("locale", ["en-US", "de-DE"])
+def test_no_button_sends_a_picture_to_a_public_site(visit, page, model, square, locale):
+    visitor = visit(page.local_url, locale=locale)
+    visitor.upload(square)
+    visitor.ask("What is this?")
+    visitor.ends()
+    buttons = visitor.conversation.locator(".message-buttons button:visible")
+    assert buttons.count() == 5  # copy and edit the question; copy, retry and undo the answer; none for the picture
+    assert visitor.conversation.locator(".message-buttons").count() == 3

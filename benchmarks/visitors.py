@@ -1,0 +1,158 @@
+"""What fifty visitors of the chat page do, alone and all at once, and what they are answered.
+
+Here: one visitor with everything that a browser tab asks of the page, and the crowd. Not here: starting a page, figures
+(`crowd.py`), what a person sees (`tests/test_page_browser.py`).
+
+A third close their tab in mid-answer; the others stop an answer and start over, edit a question, ask again, or just
+read on. Each has a picture of its own, so that an answer tells whose it is.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from gradio_client import Client, handle_file
+
+from tiny_model.scenes import sample_scene
+
+VISITORS = 50
+LEAVING = "leaves"
+KINDS = (LEAVING, "reads", "stops", LEAVING, "edits", "retries")
+QUESTIONS = ("Describe this image.", "How many shapes are there?")
+LONG = "Describe this image, and tell me a long story about it."  # the fake model's story is long
+PATIENCE_S = 300
+
+
+@dataclass
+class Figures:
+    """What a crowd met. answers: by visitor and step."""
+
+    answers: dict[tuple[int, str], str] = field(default_factory=dict)
+    first_token_s: list[float] = field(default_factory=list)
+    requests: int = 0
+    longest_queue: int = 0
+
+
+class Visitor:
+    """One browser tab: gradio_client for what a program may ask, the browser's own requests for the rest."""
+
+    def __init__(self, url: str, number: int, folder: Path, figures: Figures):
+        self.number, self.figures = number, figures
+        # ssl_verify: for each request the client would read all certificates of this machine, to speak plain HTTP.
+        self.client = Client(url, verbose=False, ssl_verify=False, httpx_kwargs={"timeout": PATIENCE_S})
+        self.http = httpx.Client(base_url=f"{url}gradio_api", verify=False, timeout=PATIENCE_S)
+        self.picture = folder / f"{number}.png"
+        sample_scene(random.Random(f"visitor {number}"), (168, 168), count=1 + number % 4).image.save(self.picture)
+
+    def reads(self) -> None:
+        self._asks("first", QUESTIONS[0], self.picture)
+        self._asks("follow-up", QUESTIONS[1])
+
+    def stops(self) -> None:
+        job = self._submit(LONG, self.picture)
+        self._first_token(job)
+        job.cancel()
+        self.client.reset_session()  # what was written is kept, so the same conversation would differ every time
+        self._asks("after stop", QUESTIONS[1], self.picture)
+
+    def leaves(self) -> None:
+        events = self._events("chat", message=self._message(LONG))
+        for _ in zip(range(3), (e for e in events if e["msg"] == "process_generating"), strict=False):
+            pass
+        events.close()
+
+    def edits(self) -> None:
+        self._clicks("first", "chat", message=self._message(QUESTIONS[0]))
+        self._clicks("edited", "edit", {"index": 0, "value": QUESTIONS[1], "previous_value": QUESTIONS[0]})
+
+    def retries(self) -> None:
+        self._clicks("first", "chat", message=self._message(QUESTIONS[0]))
+        self._clicks("retried", "retry", {"index": 0, "value": QUESTIONS[0]})
+
+    def _submit(self, words: str, *files: Path):
+        self.figures.requests += 1
+        message = {"text": words, "files": [handle_file(str(file)) for file in files]}
+        return self.client.submit(message=message, api_name="/chat")
+
+    def _asks(self, step: str, words: str, *files: Path) -> None:
+        began = time.perf_counter()
+        job = self._submit(words, *files)
+        self._first_token(job)
+        self.figures.first_token_s.append(time.perf_counter() - began)
+        self.figures.answers[self.number, step] = job.result(timeout=PATIENCE_S)
+
+    def _first_token(self, job) -> None:
+        while not any(job.outputs()) and not job.done():
+            time.sleep(0.02)
+
+    def _clicks(self, step: str, action: str, *event_data: dict, message: dict | None = None) -> None:
+        """What gradio_client has no way to do. The answer is in the endpoint's Textbox or in what the browser keeps."""
+        done = [event for event in self._events(action, *event_data, message=message) if "output" in event][-1]
+        texts = (_text(value) for value in done["output"]["data"])
+        self.figures.answers[self.number, step] = next(text for text in texts if text is not None)
+
+    def _events(self, action: str, event_data: dict | None = None, message: dict | None = None) -> Iterator[dict]:
+        """All that the page sends from the request to its end; closed earlier, the connection is, as by a tab."""
+        self.figures.requests += 1
+        number, data = self._request(action, message)
+        session = {"session_hash": self.client.session_hash}
+        asked = {"data": data, "fn_index": number, "event_data": event_data, **session}
+        self.http.post("/queue/join", json=asked).raise_for_status()
+        with self.http.stream("GET", "/queue/data", params=session) as stream:
+            for line in filter(None, stream.iter_lines()):
+                event = json.loads(line.removeprefix("data:"))
+                self.figures.longest_queue = max(self.figures.longest_queue, (event.get("rank") or 0) + 1)
+                yield event
+
+    def _request(self, action: str, message: dict | None) -> tuple[int, list]:
+        """Number and inputs of the endpoint `action`, or of that event of the conversation."""
+        config = self.client.config
+        chatbot = next(block["id"] for block in config["components"] if block["type"] == "chatbot")
+        event = next(d for d in config["dependencies"] if d["api_name"] == action or [chatbot, action] in d["targets"])
+        inputs = {block["id"]: block for block in config["components"]}
+        blocks = [inputs[number] for number in event["inputs"]]
+        data = [message if b["type"] == "multimodaltextbox" else b["props"].get("value") for b in blocks]
+        return event["id"], data
+
+    def _message(self, words: str) -> dict:
+        posted = self.http.post("/upload", files={"files": self.picture.open("rb")})
+        return {"text": words, "files": [{"path": posted.json()[0], "meta": {"_type": "gradio.FileData"}}]}
+
+
+def _text(value) -> str | None:
+    if isinstance(value, dict) and "messages" in value:
+        return value["messages"][-1][1]
+    return value if isinstance(value, str) else None
+
+
+def kind_of(number: int) -> str:
+    return KINDS[number % len(KINDS)]
+
+
+def alone(url: str, visitors: int, folder: Path) -> Figures:
+    """What each who stays is answered when nobody else is there."""
+    figures = Figures()
+    for number in range(visitors):
+        if kind_of(number) != LEAVING:
+            getattr(Visitor(url, number, folder, figures), kind_of(number))()
+    return figures
+
+
+def together(url: str, visitors: int, folder: Path) -> Figures:
+    """The same and those who leave, all at once."""
+    figures = Figures()
+    crowd = [Visitor(url, number, folder, figures) for number in range(visitors)]
+    with ThreadPoolExecutor(visitors) as pool:
+        for visit in [pool.submit(getattr(visitor, kind_of(visitor.number))) for visitor in crowd]:
+            visit.result()
+    return figures
+
+
+def wrong(figures: Figures, expected: Figures) -> list[tuple[int, str]]:
+    """Who was not answered as when alone, or not at all."""
+    return [who for who, said in expected.answers.items() if figures.answers.get(who) != said]
