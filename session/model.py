@@ -8,7 +8,7 @@ numbers for every token of the prompt, `generate` too uses none but the last), a
 `model.generate` goes on working.
 """
 
-import contextlib
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +17,7 @@ import openvino as ov
 import torch
 from openvino import opset13
 
+from session.inference import Interruptible
 from session.patches import Block
 from session.prompt import Prompt, joined
 from session.turns import Interrupted
@@ -27,7 +28,6 @@ LAST_POSITION = "session/last_position"  # the node that the edited graph has an
 # size of the weights; with OpenVINO's own 32, the first token of a 2B model takes a fifth longer.
 SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "128"}
 SETTINGS_FOR = ("CPU", "AUTO")  # GPUs have defaults of their own
-PATIENCE_MS = 20  # between two looks whether somebody still wants what is being computed
 
 
 class UnsupportedModelError(TypeError):
@@ -50,15 +50,12 @@ class VisionLanguageModel:
         _keep_last_logits(model.language_model)
         _compile(model)
         self._compiled = model.language_model.request.get_compiled_model()
+        self._encoder = model.vision_embeddings_merger.request
+        self._stoppable = Interruptible(self._encoder, lambda: self.wanted(), self._see_little)
 
     def see(self, block: Block) -> np.ndarray:
-        """Features (visual tokens, hidden) of one picture, or of one temporal slice of a video."""
-        merger = self._model.vision_embeddings_merger
-        usual, merger.request = merger.request, _Interruptible(merger.request, lambda: self.wanted())
-        try:
-            return self._model.get_vision_embeddings(block.patches, torch.tensor([block.grid]))
-        finally:
-            merger.request = usual
+        """Features (visual tokens, hidden) of one picture, or of one temporal slice of a video. Raises Interrupted."""
+        return self._see(block.patches, block.grid, self._stoppable)
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         """Embeddings (tokens, hidden) of text."""
@@ -73,12 +70,24 @@ class VisionLanguageModel:
     def new_cache(self) -> "KVCache":
         return KVCache(self._compiled.create_infer_request(), lambda: self.wanted(), self._bytes_per_token)
 
+    def _see(self, patches: torch.Tensor, grid: tuple[int, int, int], encoder: Callable) -> np.ndarray:
+        part = self._model.vision_embeddings_merger
+        usual, part.request = part.request, encoder
+        try:
+            return self._model.get_vision_embeddings(patches, torch.tensor([grid]))
+        finally:
+            part.request = usual
+
+    def _see_little(self, tokens: int) -> None:
+        vision, grid = self._model.config.vision_config, (1, 2, 2 * tokens)
+        values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+        self._see(torch.zeros(math.prod(grid), values), grid, self._encoder)
+
 
 class KVCache:
     """Keys and values of the tokens read so far, in an infer request of its own.
 
-    length: how many tokens; -1 after a `read` that failed so badly that nobody knows. Not thread-safe. An interrupted
-    `read` leaves the cache as it was before.
+    length: how many tokens; -1 after a `read` that failed, when nobody knows. Not thread-safe.
     """
 
     def __init__(self, request: ov.InferRequest, wanted: Callable[[], bool], bytes_per_token: int):
@@ -87,23 +96,21 @@ class KVCache:
 
     def read(self, embeddings: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Read tokens on: embeddings (tokens, hidden), positions (3, tokens). Returns the last one's logits
-        (vocabulary,).
+        (vocabulary,). Raises Interrupted where that is not wanted; once begun, it is not stopped (see
+        `session.inference`).
         """
-        before, self.length = self.length, -1
+        if not self._wanted():
+            raise Interrupted
+        length, self.length = self.length + len(embeddings), -1
         inputs = {
             "inputs_embeds": embeddings[None],
-            "attention_mask": np.ones((1, before + len(embeddings)), dtype=np.int64),
+            "attention_mask": np.ones((1, length), dtype=np.int64),
             "position_ids": positions[:, None],
             "beam_idx": np.zeros(1, dtype=np.int32),
         }
-        try:
-            _run(self._request, inputs, self._wanted)
-        except BaseException:
-            self._cut(before)  # some layers have read the tokens, some have not
-            self.length = before
-            raise
+        self._request.infer(inputs, share_inputs=True)
         logits = np.array(self._request.get_tensor("logits").data[0, -1])
-        self.length = before + len(embeddings)
+        self.length = length
         return logits
 
     def copy_from(self, other: "KVCache", length: int) -> None:
@@ -117,40 +124,6 @@ class KVCache:
     def bytes(self) -> int:
         """Size in float32: an upper bound, whatever OpenVINO stores it in; 8 bits take a quarter of it."""
         return self._bytes_per_token * self.length
-
-    def _cut(self, length: int) -> None:
-        if length == 0:
-            self._request.reset_state()
-            return
-        for state in self._request.query_state():
-            state.state = ov.Tensor(np.ascontiguousarray(state.state.data[:, :, :length]))
-
-
-class _Interruptible:
-    """Stands in for a compiled model where optimum-intel calls one, and stops when nobody wants the result."""
-
-    def __init__(self, compiled: ov.CompiledModel, wanted: Callable[[], bool]):
-        self._compiled, self._wanted = compiled, wanted
-
-    def __call__(self, inputs, *args, **kwargs) -> list[np.ndarray]:
-        request = self._compiled.create_infer_request()  # a new one: it would hold on to its inputs, 100 MB of mask
-        _run(request, inputs, self._wanted)
-        return [np.array(tensor.data) for tensor in request.output_tensors]
-
-
-def _run(request: ov.InferRequest, inputs: dict, wanted: Callable[[], bool]) -> None:
-    """Infer; raise Interrupted when it is not `wanted` any more. Whatever is raised, nothing runs afterwards."""
-    try:
-        request.start_async(inputs, share_inputs=True)
-        while not request.wait_for(PATIENCE_MS):
-            if not wanted():
-                raise Interrupted
-    except BaseException:  # Ctrl-C comes here too
-        request.cancel()
-        with contextlib.suppress(RuntimeError):  # which says that it was cancelled
-            request.wait()
-        raise
-    request.wait()  # raises what went wrong
 
 
 def _check(model) -> None:

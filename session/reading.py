@@ -16,7 +16,7 @@ from session.patches import Block
 from session.prompt import Prompt
 from session.recent import Recent
 
-CHUNK = 2048  # tokens read in one piece: between two, others get their turn
+CHUNK = 512  # tokens read in one piece: between two, an answer can be stopped, and others get their turn
 
 
 @dataclass(frozen=True)

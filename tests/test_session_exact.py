@@ -5,6 +5,7 @@ than TIE, sums in another order may choose the other one; such answers are count
 """
 
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,6 +18,7 @@ from transformers import AutoProcessor, GenerationConfig
 
 import cmd_helper
 from chat_session import ChatSession, UnsupportedModelError
+from session import inference
 from session.prompt import build_prompt, model_inputs
 from session.reading import Work
 from session.turns import Interrupted
@@ -242,21 +244,40 @@ def test_answers_from_many_threads_are_their_askers(pair):
             future.result()
 
 
-def test_reading_interrupted_half_way_leaves_the_cache_as_it_was(qwen2):
+def test_what_is_not_wanted_is_not_read(qwen2):
     model = qwen2.session._model
-    work = Work(build_prompt(qwen2.processor, [question("abc " * 800, None)]), model)
-    embeddings = model.embed(work.prompt.ids)
-    straight, stopped = model.new_cache(), model.new_cache()
-    expected = straight.read(embeddings, work.places)
-    stopped.read(embeddings[:9], work.places[:, :9])
+    work = Work(build_prompt(qwen2.processor, [question("abc", None)]), model)
+    embeddings, cache = model.embed(work.prompt.ids), model.new_cache()
     model.wanted = lambda: False
     try:
         with pytest.raises(Interrupted):
-            stopped.read(embeddings[9:], work.places[:, 9:])
+            cache.read(embeddings, work.places)
     finally:
         model.wanted = lambda: True
-    assert stopped.length == 9
-    assert abs(stopped.read(embeddings[9:], work.places[:, 9:]) - expected).max() < 1e-4
+    assert cache.length == 0
+    assert (cache.read(embeddings, work.places) == model.new_cache().read(embeddings, work.places)).all()
+
+
+def test_what_was_stopped_half_way_does_not_change_what_others_see(qwen2, monkeypatch):
+    """Pictures of the size seen before: OpenVINO's graph would take the interrupted one's shapes for theirs."""
+    monkeypatch.setattr(inference, "PATIENCE_MS", 1)
+    model, rng = qwen2.session._model, random.Random(3)
+    pictures = [scenes.sample_scene(rng, size).image for size in ((112, 112), (224, 336), (560, 560))]
+    asked = [{"role": "user", "content": [{"type": "image", "image": picture} for picture in pictures]}]
+    blocks = [medium.blocks[0] for medium in build_prompt(qwen2.processor, asked).media]
+    expected, stopped = [model.see(block) for block in blocks], 0
+    for _ in range(40):
+        end = time.perf_counter() + rng.random() * 0.1
+        model.wanted = lambda end=end: time.perf_counter() < end
+        try:
+            model.see(blocks[2])
+        except Interrupted:
+            stopped += 1
+        finally:
+            model.wanted = lambda: True
+        at = rng.randrange(3)
+        assert abs(model.see(blocks[at]) - expected[at]).max() < 1e-4
+    assert stopped > 10
 
 
 def test_generate_goes_on_working_on_the_edited_model(qwen2):
