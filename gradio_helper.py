@@ -77,7 +77,7 @@ def _lay_out(model, session: ChatSession) -> SimpleNamespace:
     on.kept = gr.BrowserState(None, storage_key="qwen2-vl-chat", secret="the visitor's own text")
     on.chatbot = _conversation(on.examples)
     on.box = gr.MultimodalTextbox(
-        label="Message", show_label=False, placeholder="Ask about a picture…", file_types=["image", "video"],
+        label="Input", show_label=False, placeholder="Ask about a picture…", file_types=["image", "video"],
         file_count="multiple", submit_btn="Submit", max_plain_text_length=100_000,
     )  # fmt: skip
     with gr.Row(elem_classes="tools"):

@@ -14,8 +14,8 @@ from chat_session import ChatSession
 
 CAT = Path(__file__).resolve().parent.parent / "tutorial" / "cat.jpg"
 PRACTICE = (
-    "**This is the practice model.** It can name, count and find coloured circles, squares, triangles and stars in "
-    "simple drawings. It cannot see photographs, read text or chat. Choose Qwen2-VL 2B or 7B for these."
+    "**Practice model: it knows coloured shapes only. Choose 2B for photographs.** It names, counts and finds circles, "
+    "squares, triangles and stars in simple drawings and says which way one moves. It cannot read text or chat."
 )
 PRECISIONS = {"int4": "INT4", "int8": "INT8", "fp16": "FP16", "fp32": "FP32"}
 

@@ -10,6 +10,7 @@ Does not: the page (gradio_helper.py), the export (cmd_helper.py), what a model 
 import argparse
 import re
 import sys
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,9 +71,12 @@ def serve(args: argparse.Namespace) -> None:
     device = require_device(args.device)  # before an export that may take an hour
     model, processor = load(*find(args.model), device)
 
+    from chat_session import ChatSession
     from gradio_helper import make_demo
 
-    make_demo(model, processor).launch(server_name=args.host, server_port=args.port)
+    session = ChatSession(model, processor)
+    threading.Thread(target=session.warm_up, daemon=True).start()  # gives way to the first question
+    make_demo(model, processor, session=session).launch(server_name=args.host, server_port=args.port)
 
 
 def find(typed: str | None) -> tuple[str, str]:
@@ -105,7 +109,7 @@ def load(source: str, load_from: str, device: str):
     from optimum.intel.openvino import OVModelForVisualCausalLM
     from transformers import AutoProcessor
 
-    model = OVModelForVisualCausalLM.from_pretrained(load_from, device=device)
+    model = OVModelForVisualCausalLM.from_pretrained(load_from, device=device, compile=False)  # a session does
     # The practice model knows pictures of up to 400 visual tokens, and its own settings say so.
     budget = {} if getattr(model.config, "practice_model", False) else BUDGET
     return model, AutoProcessor.from_pretrained(load_from, **budget)
