@@ -12,7 +12,10 @@ FILES_AGE = 24 * HOUR  # what was uploaded or made for the page is deleted after
 CSS = """
 .gradio-container > main, .gradio-container main.app { max-width: 900px !important; padding: 12px 16px !important; }
 h1 { margin: 0 !important; font-size: 1.5rem !important; }
-.quiet, .quiet * { font-size: var(--text-sm) !important; color: var(--body-text-color-subdued) !important; }
+/* Gradio's own grey for such lines is too pale to be read by everybody. */
+.gradio-container { --quiet-color: var(--neutral-600); }
+.dark .gradio-container, .gradio-container.dark { --quiet-color: var(--neutral-300); }
+.quiet, .quiet * { font-size: var(--text-sm) !important; color: var(--quiet-color) !important; }
 .quiet { overflow-wrap: anywhere; }
 .notice, .practice { border-radius: 8px; padding: 10px 14px !important; background: var(--color-accent-soft); }
 .tools { flex-wrap: wrap; gap: 8px; }
@@ -20,11 +23,11 @@ h1 { margin: 0 !important; font-size: 1.5rem !important; }
 .upload-button { width: auto !important; }
 .upload-button svg { width: 20px; }
 .upload-button::after { content: "Upload"; padding-left: 4px; }
-.submit-button { color: white !important; background: var(--button-primary-background-fill) !important; }
+.submit-button { color: white !important; background: var(--primary-600) !important; }
 .message { overflow-wrap: anywhere; }
 .message .md { white-space: pre-wrap; }
 .message img, .message video { max-height: 300px; max-width: 100%; }
-.message small { display: block; margin-top: 6px; color: var(--body-text-color-subdued); }
+.message small { display: block; margin-top: 6px; color: var(--quiet-color); }
 .message summary { cursor: pointer; }
 /* Under a picture Gradio has only a Share button, which would send it to a public site. */
 .message-row:has(.component) + .message-buttons { display: none !important; }

@@ -110,7 +110,7 @@ def test_settings_reach_the_session(page):
     assert "You are a pirate." not in prompts(page.model)[1]
     assert "<|im_start|>system\nYou are a pirate.<|im_end|>" in prompts(page.model)[2]
     seen = [int(call["image_grid_thw"].prod()) // 4 for call in page.model.calls]
-    assert seen[2] == 4 < seen[1] == seen[0]
+    assert seen[2] <= 4 < seen[1] == seen[0]
 
 
 def test_a_seed_makes_an_answer_repeatable_and_a_temperature_makes_it_vary(page):

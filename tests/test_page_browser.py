@@ -84,8 +84,9 @@ class Visitor:
         pytest.fail(f"Submit did not lead to {shows}")
 
     def ends(self, number: int = 1) -> None:
-        """Wait until so many answers are complete."""
+        """Wait until so many answers are complete, and the page is ready for the next question."""
         self.answers.get_by_text(COST).nth(number - 1).wait_for()
+        self.conversation.locator(".message-buttons button").last.click(trial=True)  # it is disabled while one grows
 
     def said(self) -> list[str]:
         """The answers, without the line below each."""
