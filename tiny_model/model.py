@@ -6,7 +6,8 @@ Three sizes are chosen for a reason:
 - widths are multiples of 128, the group size of the default INT4 compression;
 - `rope_theta` is 300 and the M-RoPE sections are 6, 10 and 16 of 32 frequencies: with Qwen2-VL's one million and
 small heads, width gets frequencies so low that six cells turn the phase by 0.02 rad, and left looks like right
-(https://arxiv.org/abs/2409.12191, 2.1);
+(https://arxiv.org/abs/2409.12191, 2.1); with 100, the slowest one turns by more than 1 rad in 100 tokens, and a picture
+further back is not found;
 - runs of digits are one token where they are frequent (coordinates in steps of 20), so a box is four decisions and
 not twelve.
 """

@@ -27,7 +27,7 @@ NAMES = {
     "off_topic": "off-topic question refused",
     "photo": "photograph refused",
 }
-LEARNED = ("colour", "shape", "count", "where", "describe", "follow_up", "pair", "video")
+LEARNED = ("colour", "shape", "count", "where", "describe", "pair", "video")
 
 
 def percent(share: float) -> str:
@@ -63,6 +63,16 @@ def curve_table(rows: list[dict], most: int = 20) -> str:
     return "\n".join(lines)
 
 
+def numbered(rows: list[dict]) -> list[dict]:
+    """The log with "joint", "joint 2", … for the rounds of the joint stage, each of which counts its steps anew."""
+    out, number = [], 1
+    for row in rows:
+        begins = out and row["step"] < out[-1]["step"] and out[-1]["stage"] != "vision"
+        number += bool(begins)
+        out.append(row | {"stage": row["stage"] if number == 1 else f"joint {number}"})
+    return out
+
+
 def figures() -> str:
     """The README's part that is printed by scripts."""
     original, int4 = (json.loads((FOLDER / f"accuracy-{name}.json").read_text()) for name in ("original", "int4"))
@@ -76,7 +86,7 @@ def figures() -> str:
             robustness_table(int4["robustness"]),
             "The training log: the share of fresh training questions, about pictures of all sizes, answered exactly "
             "(boxes are left out: to the exact coordinate is more than what is asked of them):",
-            curve_table(log),
+            curve_table(numbered(log)),
         ]
     )
 
