@@ -9,6 +9,7 @@ The conversation is kept on the server, one for each browser tab, so no client c
 
 import copy
 import secrets
+import time
 from types import SimpleNamespace
 
 import gradio as gr
@@ -16,7 +17,7 @@ from gradio_client.utils import is_http_url_like, traverse
 
 from chat_page import about, kept, saved
 from chat_page.ahead import Box, look_ahead
-from chat_page.answering import growing, stopped, turn
+from chat_page.answering import growing, turn
 from chat_page.look import DOWNLOAD, FILES_AGE, HOUR, LAUNCH
 from chat_page.messages import MAX_FILES, question
 from chat_page.settings import NO_PICTURE, Settings, controls, predicted
@@ -26,6 +27,7 @@ from chat_session import ChatSession, MediaError, SessionError
 
 __all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
 
+STOPPING_S = 2  # longest wait for an answer that is being stopped
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # for everything that runs the model
 AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
@@ -109,31 +111,34 @@ def _conversation(examples: list[dict]) -> gr.Chatbot:
 def _connect_questions(session: ChatSession, on: SimpleNamespace) -> list:
     """All that leads to an answer: a new question, an old one again or edited, an example."""
 
-    def reply(known, place, message, settings, box_meanwhile=SAME):
-        before, notice = known
+    def reply(box, known, place, message, settings, box_meanwhile=SAME):
+        (before, notice), settings = known, Settings.of(session, *settings)
+        box.answering, box.stop = True, False
         try:
-            for messages, in_box in turn(session, before, place, message, Settings.of(session, *settings)):
+            for messages, in_box in turn(session, before, place, message, settings, lambda: box.stop):
                 keep = SAME if growing(messages) else kept.to_keep(on.server, messages)
                 yield messages, shown(messages), box_meanwhile if in_box is None else in_box, keep, _notice(notice)
         except gr.Error as error:  # raised, it would cover the conversation
             gr.Warning(error.message, duration=error.duration)
+        finally:
+            box.answering = False
 
-    def ask(message, in_box, history, text, *settings):
-        in_box.sent = message["files"] if message else []
+    def ask(message, box, history, text, *settings):
+        box.sent = message["files"] if message else []
         known = kept.known(on.server, history, text)
-        yield from reply(known, len(known[0]), message, settings, None)
+        yield from reply(box, known, len(known[0]), message, settings, None)
 
-    def retry(event: gr.RetryData, history, text, *settings):
+    def retry(event: gr.RetryData, box, history, text, *settings):
         known = kept.known(on.server, history, text)
-        yield from reply(known, event.index, question(known[0], event.index), settings)
+        yield from reply(box, known, event.index, question(known[0], event.index), settings)
 
-    def edit(event: gr.EditData, history, text, *settings):
+    def edit(event: gr.EditData, box, history, text, *settings):
         known = kept.known(on.server, history, text)
         message = {**question(known[0], event.index), "text": as_typed(event.value)}
-        yield from reply(known, event.index, message, settings)
+        yield from reply(box, known, event.index, message, settings)
 
-    def example(event: gr.SelectData, *settings):
-        yield from reply(([], ""), 0, on.examples[event.index], settings)
+    def example(event: gr.SelectData, box, *settings):
+        yield from reply(box, ([], ""), 0, on.examples[event.index], settings)
 
     shows = {
         "outputs": [on.history, on.chatbot, on.box, on.kept, on.notice], "api_visibility": "private",
@@ -141,9 +146,9 @@ def _connect_questions(session: ChatSession, on: SimpleNamespace) -> list:
     }  # fmt: skip
     return [
         on.box.submit(ask, [on.box, on.in_box, on.history, on.kept, *on.settings], **shows),
-        on.chatbot.retry(retry, [on.history, on.kept, *on.settings], **shows),
-        on.chatbot.edit(edit, [on.history, on.kept, *on.settings], **shows),
-        on.chatbot.example_select(example, on.settings, **shows),
+        on.chatbot.retry(retry, [on.in_box, on.history, on.kept, *on.settings], **shows),
+        on.chatbot.edit(edit, [on.in_box, on.history, on.kept, *on.settings], **shows),
+        on.chatbot.example_select(example, [on.in_box, *on.settings], **shows),
     ]
 
 
@@ -193,15 +198,21 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
             gr.Warning(str(error), duration=NOTICE_S)
             return bring_back(history, text)
 
-    def stop(history):
-        return shows(stopped(history))
+    def stop(box):
+        """The answer ends by itself, with a last look at it; cancelled by Gradio, an earlier look could come last."""
+        box.stop, end = True, time.monotonic() + STOPPING_S
+        while box.answering and time.monotonic() < end:
+            time.sleep(0.02)
 
     def clear():
         return *shows([]), None
 
-    on.stop.click(None, cancels=asks).then(stop, on.history, conversation, **AT_ONCE)
+    def stopped(*clicks):  # cancels: what waits in the queue
+        return gr.on(list(clicks), stop, on.in_box, **AT_ONCE).then(None, cancels=asks)
+
+    stopped(on.stop.click)
+    stopped(on.clear.click, on.chatbot.clear).then(clear, None, [*conversation, on.box], **AT_ONCE)
     on.chatbot.undo(undo, [on.history, on.kept], [*conversation, on.box], **AT_ONCE)
-    gr.on([on.clear.click, on.chatbot.clear], clear, None, [*conversation, on.box], cancels=asks, **AT_ONCE)
     on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
     queued = {**AT_ONCE, "queue": True}  # only then can a warning be shown
     on.load.upload(load, [on.load, on.history, on.kept], conversation, cancels=asks, **queued)

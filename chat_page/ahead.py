@@ -19,11 +19,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Box:
-    """What a visitor's input box holds, and what of it was sent: one for each tab, changed in place."""
+    """What a visitor's input box holds, what of it was sent, and whether the answer to it is being written, or is to be
+    stopped: one for each tab, changed in place.
+    """
 
     files: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     looked_at: list[str] = field(default_factory=list)
+    answering: bool = False
+    stop: bool = False
 
 
 def look_ahead(

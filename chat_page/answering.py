@@ -4,9 +4,10 @@ Here: the conversation as it grows, and the thread in which the session works. N
 sentences (`chat_page.words`).
 """
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import gradio as gr
@@ -18,22 +19,32 @@ from chat_page.words import doing, plain, took
 from chat_session import Answer, ChatSession, Progress, Stats
 
 PATIENCE_S = 0.5  # between two looks whether the visitor pressed Stop
+STOPPED = "Stopped."  # below an answer that is not all
 ASKED = "…"  # below an answer of which nothing is known yet
 
 
 def turn(
-    session: ChatSession, before: list[dict], kept: int, message: dict | None, settings: Settings
+    session: ChatSession,
+    before: list[dict],
+    kept: int,
+    message: dict | None,
+    settings: Settings,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[list[dict], dict | None]]:
     """Yield the conversation while the answer to `message` grows, and what the input box then holds.
 
-    The question comes after the first `kept` messages of the conversation. Where it fails, the last thing yielded is
-    the conversation as it was `before`, and `message` is back in the box.
+    The question comes after the first `kept` messages of the conversation. Once `stop` says so, what was written stays,
+    and the line below says that it is not all. Where it fails, the last thing yielded is the conversation as it was
+    `before`, and `message` is back in the box.
     """
     try:
         asked = [*before[:kept], {"role": "user", "content": as_blocks(message)}]
         yield [*asked, _growing("", ASKED)], None
         with closing(_events(session, asked, settings)) as events:
             for text, note in events:
+                if stop():
+                    yield [*asked, _answer(text, STOPPED)], gr.skip()
+                    return
                 yield [*asked, _growing(text, note)], gr.skip()
         yield [*asked, with_boxes(_answer(text, note), asked, session.processor, settings.visual_tokens)], gr.skip()
     except Exception as error:
@@ -44,13 +55,6 @@ def turn(
 def growing(history: list[dict]) -> bool:
     """Whether the last answer has begun and not ended: then little changes from one look to the next."""
     return bool(history) and history[-1].get("unfinished", False) and history[-1]["note"] != ASKED
-
-
-def stopped(history: list[dict]) -> list[dict]:
-    """The conversation after Stop: what was written stays, and the line below says that it is not all."""
-    if history and history[-1].get("unfinished"):
-        return [*history[:-1], _answer(history[-1]["content"], "Stopped.")]
-    return history
 
 
 def _answer(text: str, note: str) -> dict:
@@ -71,15 +75,15 @@ def _events(session: ChatSession, asked: list[dict], settings: Settings) -> Iter
     threading.Thread(target=_pump, args=(answer, events), daemon=True).start()
     text = note = ""
     try:
-        while not isinstance(event := _next(events), Stats):
-            if isinstance(event, BaseException):
-                raise event
-            if isinstance(event, str):
-                text, note = text + event, ""
-            elif event:
-                note = doing(event)
+        while True:
+            for event in _waiting(events):
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, Stats):
+                    yield text, took(event)
+                    return
+                text, note = (text + event, "") if isinstance(event, str) else (text, doing(event))
             yield text, note
-        yield text, took(event)
     finally:
         answer.stop()  # and nothing more: Gradio closes this generator in the thread that serves all visitors
 
@@ -94,9 +98,13 @@ def _pump(answer: Answer, events: queue.SimpleQueue) -> None:
         events.put(error)
 
 
-def _next(events: queue.SimpleQueue) -> str | Progress | Stats | BaseException | None:
-    """None where nothing happens for a while: Gradio can only stop a generator that yields."""
-    try:
-        return events.get(timeout=PATIENCE_S)
-    except queue.Empty:
-        return None
+def _waiting(events: queue.SimpleQueue) -> list[str | Progress | Stats | BaseException]:
+    """All that has happened since the last look; nothing, where nothing happens for a while: Gradio can only stop a
+    generator that yields. One at a time, a fast model would be far ahead of the page.
+    """
+    found = []
+    with contextlib.suppress(queue.Empty):
+        found.append(events.get(timeout=PATIENCE_S))
+        while True:
+            found.append(events.get_nowait())
+    return found

@@ -37,6 +37,7 @@ def _brought_back(server: str, kept) -> tuple[list[dict], str]:
     if not isinstance(messages, list) or not messages or len(messages) > MAX_MESSAGES or not all(map(_fits, messages)):
         return [], ""
     history = [{"role": role, "content": text} for role, text in messages]
+    history = history[1:] if history[0]["role"] == "assistant" else history  # its question was cut off
     return history, _notice(server == kept.get("server"), history)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from chat_page import about, kept
-from chat_page.answering import growing, stopped
+from chat_page.answering import growing, turn
 from chat_page.messages import MAX_FILES, as_blocks, question
 from chat_page.settings import NO_PICTURE, Settings, predicted
 from chat_page.shown import as_typed, shown, with_boxes
@@ -74,12 +74,15 @@ def test_files_from_elsewhere_and_too_many_files_are_refused(cat, tmp_path):
 # ---- an answer ------------------------------------------------------------------------------------------------------
 
 
-def test_a_stopped_answer_keeps_its_words_and_a_complete_one_stays():
-    begun = {**ANSWER, "unfinished": True}
-    assert stopped([begun]) == [{**ANSWER, "note": "Stopped."}]
-    assert stopped([ANSWER]) == [ANSWER]
-    assert stopped([]) == []
-    assert (growing([begun]), growing([ANSWER]), growing([])) == (True, False, False)
+def test_a_stopped_answer_keeps_its_words(session):
+    written = []
+    question = {"text": "word " * 50, "files": []}
+    for history, _ in turn(session, [], 0, question, Settings(), lambda: bool(written)):
+        written.append(history[-1])
+        assert growing(history) == (history[-1].get("unfinished", False) and history[-1]["note"] != "…")
+    assert written[-1]["note"] == "Stopped."
+    assert "unfinished" not in written[-1]
+    assert question["text"].strip().startswith(written[-1]["content"].strip())
 
 
 def test_the_line_before_the_first_word_says_how_far_and_how_long():

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import time
 import warnings
 
 import pytest
@@ -304,6 +305,22 @@ def test_stop_ends_the_answer_and_the_next_question_is_answered(visitor, model, 
     assert stopped.startswith("abcdefgh"[:letters])  # what was written is kept
     assert len(stopped) < 100
     assert whole.startswith("abcdefgh" * 20)
+
+
+def test_stop_while_words_are_flowing_is_said_and_stays(visitor, model):
+    def slowly(inputs):
+        for token in words("word " * 50, PROCESSOR)(inputs):
+            time.sleep(0.02)  # as a model does
+            yield token
+
+    model.begin(slowly)
+    visitor.ask("Tell me a story")
+    visitor.answers.get_by_text("word word").wait_for()
+    visitor.click("Stop")
+    visitor.answers.get_by_text("Stopped.").wait_for()
+    visitor.tab.reload()
+    visitor.answers.get_by_text("word word").wait_for()
+    assert len(visitor.answers.inner_text()) < len("word " * 50)
 
 
 def test_closing_the_tab_frees_the_model(visitor, visit, page, model):
