@@ -191,34 +191,40 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
         except (SessionError, MediaError) as error:
             raise plain(error) from error
 
-    def load(path, history, text):
+    def load(path, history, text, box):
+        _wait_for_end(box)
         try:
             return shows(saved.load(path))
         except (SessionError, MediaError) as error:
             gr.Warning(str(error), duration=NOTICE_S)
             return bring_back(history, text)
 
-    def stop(box):
-        """The answer ends by itself, with a last look at it; cancelled by Gradio, an earlier look could come last."""
-        box.stop, end = True, time.monotonic() + STOPPING_S
-        while box.answering and time.monotonic() < end:
-            time.sleep(0.02)
-
-    def clear():
+    def clear(box):
+        _wait_for_end(box)
         return *shows([]), None
 
-    def stopped(*clicks):  # cancels: what waits in the queue
-        return gr.on(list(clicks), stop, on.in_box, **AT_ONCE).then(None, cancels=asks)
+    def stop(box):
+        box.stop = True
+        _wait_for_end(box)
 
-    stopped(on.stop.click)
-    stopped(on.clear.click, on.chatbot.clear).then(clear, None, [*conversation, on.box], **AT_ONCE)
-    on.chatbot.undo(undo, [on.history, on.kept], [*conversation, on.box], **AT_ONCE)
+    # Cancelled at once, an answer could have a look on its way that comes after "Stopped.": it ends by itself, and what
+    # is cancelled is a question that still waits for its turn.
+    on.stop.click(stop, on.in_box, **AT_ONCE).then(None, cancels=asks)
+    cleared = [*conversation, on.box]
+    gr.on([on.clear.click, on.chatbot.clear], clear, on.in_box, cleared, cancels=asks, **AT_ONCE)
+    on.chatbot.undo(undo, [on.history, on.kept], cleared, **AT_ONCE)
     on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
-    queued = {**AT_ONCE, "queue": True}  # only then can a warning be shown
-    on.load.upload(load, [on.load, on.history, on.kept], conversation, cancels=asks, **queued)
+    on.load.upload(load, [on.load, on.history, on.kept, on.in_box], conversation, cancels=asks, **AT_ONCE)
     page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
     for opened_or_answered in (page.load, *(asked.then for asked in asks)):
         opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)
+
+
+def _wait_for_end(box: Box) -> None:
+    """Of the answer that is being stopped or cancelled, so that no look at it comes later."""
+    end = time.monotonic() + STOPPING_S
+    while box.answering and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def _add_endpoint(session: ChatSession, on: SimpleNamespace) -> None:

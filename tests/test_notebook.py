@@ -22,8 +22,8 @@ from tasks import refresh_notebook, run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
-HELPERS = ("chat_session.py", "cmd_helper.py", "gradio_helper.py", "notebook_utils.py", "requirements.txt", "session",
-           "tiny_model", "tutorial")
+HELPERS = ("chat_page", "chat_session.py", "cmd_helper.py", "gradio_helper.py", "notebook_utils.py", "requirements.txt",
+           "session", "tiny_model", "tutorial")
 
 
 def read_cells(kind: str) -> list:

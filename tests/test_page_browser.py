@@ -459,6 +459,9 @@ def test_a_restarted_server_is_told_and_the_text_goes_on(visit, square, noticed)
         visitor.upload(square)
         visitor.ask("one")
         visitor.ends()
+        # A server that ends while the page has not heard of the answer's end leaves Gradio waiting for it for ever, and
+        # there is nothing on the page to tell.
+        visitor.tab.wait_for_timeout(1500)
     with served(second, server_port=port):
         notice = visitor.tab.get_by_text(re.compile(r"The server was restarted\. .* question 1\."))
         if noticed:  # as after a visit to another page
