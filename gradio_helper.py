@@ -214,7 +214,8 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
     gr.on([on.clear.click, on.chatbot.clear], clear, on.in_box, cleared, cancels=asks, **AT_ONCE)
     on.chatbot.undo(undo, [on.history, on.kept], cleared, **AT_ONCE)
     on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
-    on.load.upload(load, [on.load, on.history, on.kept, on.in_box], conversation, cancels=asks, **AT_ONCE)
+    queued = {**AT_ONCE, "queue": True}  # outside the queue, Gradio has no way to bring a warning to the page
+    on.load.upload(load, [on.load, on.history, on.kept, on.in_box], conversation, cancels=asks, **queued)
     page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
     for opened_or_answered in (page.load, *(asked.then for asked in asks)):
         opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)
