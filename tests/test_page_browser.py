@@ -220,7 +220,8 @@ def test_pictures_come_by_button_by_drag_and_by_paste_and_media_alone_are_a_mess
     visitor.submit(visitor.pictures.nth(2))
     visitor.conversation.locator("video").wait_for()
     visitor.ends()
-    assert len(model.calls[-1]["image_grid_thw"]) == 3
+    # Not the last call: on a slow machine that may be the looking ahead, at what is still in the box.
+    assert 3 in [len(call.get("image_grid_thw", ())) for call in model.calls]
     assert "pixel_values_videos" in model.calls[-1]
 
 
