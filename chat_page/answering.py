@@ -4,11 +4,10 @@ Here: the conversation as it grows, and the thread in which the session works. N
 sentences (`chat_page.words`).
 """
 
-import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import gradio as gr
 
@@ -103,7 +102,7 @@ def _waiting(events: queue.SimpleQueue) -> list[str | Progress | Stats | BaseExc
     generator that yields. One at a time, a fast model would be far ahead of the page.
     """
     found = []
-    with contextlib.suppress(queue.Empty):
+    with suppress(queue.Empty):
         found.append(events.get(timeout=PATIENCE_S))
         while True:
             found.append(events.get_nowait())

@@ -9,10 +9,10 @@ import re
 
 from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from chat_page.boxes import draw, find
 from session.media import load_image
+from session.patches import Patches
 from session.prompt import blocks
 
 
@@ -64,24 +64,13 @@ def as_typed(edited: str) -> str:
 
 def with_boxes(answer: dict, asked: list[dict], processor, visual_tokens: int | None) -> dict:
     """`answer`, with its boxes drawn on the last picture that was asked about, where it has boxes."""
-    pictures = [block["image"] for message in asked for block in blocks(message) if block["type"] == "image"]
+    pictures = [block for message in asked for block in blocks(message) if block["type"] == "image"]
     if not pictures:
         return answer
-    image = load_image(pictures[-1])
-    timed = "second_per_grid_ts" in processor.model_input_names  # Qwen2.5-VL
-    kind = "qwen2_5_vl" if timed else "qwen2_vl"
-    found = find(answer["content"], kind, image.size, _grid(processor.image_processor, image.size, visual_tokens))
+    image, kind, grid = load_image(pictures[-1]["image"]), "qwen2_vl", None
+    if "second_per_grid_ts" in processor.model_input_names:  # Qwen2.5-VL, which counts in pixels of what it saw
+        kind, grid = "qwen2_5_vl", Patches(processor).of(pictures[-1], visual_tokens).grid[1:]
+    found = find(answer["content"], kind, image.size, grid)
     if not found:
         return answer
     return {**answer, "boxed": save_pil_to_cache(draw(image, found), get_upload_folder(), name="boxes", format="png")}
-
-
-def _grid(image_processor, size: tuple[int, int], visual_tokens: int | None) -> tuple[int, int]:
-    """(height, width) in patches of a picture of `size` (width, height), as the model saw it."""
-    patch = image_processor.patch_size
-    side = patch * image_processor.merge_size
-    least, most = image_processor.size["shortest_edge"], image_processor.size["longest_edge"]
-    if visual_tokens:
-        most = min(most, visual_tokens * side**2)
-    height, width = smart_resize(size[1], size[0], side, min(least, most), most)
-    return height // patch, width // patch

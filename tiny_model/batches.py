@@ -9,6 +9,7 @@ from earlier ones.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -222,19 +223,23 @@ def image_batch(rng, packer, size: int, grid, kinds=questions.KINDS, count: int 
 
 def pair_batch(rng, packer, size: int, grid, count: int = 5) -> Batch:
     """`size` pairs of pictures of one grid, with questions that need both or say which."""
-    drawn = _pictures(rng, grid, 2 * size, textured=0)
-    pairs = [(drawn[i][1], drawn[i + 1][1]) for i in range(0, len(drawn), 2)]
-    dialogues = [[questions.about_pair(rng, *pair) for _ in range(count)] for pair in pairs]
-    text = packer.rows(packer.prefix(2, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
-    covers = torch.stack([coverage(scene, grid[1], grid[2]) for _, scene in drawn])
-    return Batch(_patches(packer, [p for p, _ in drawn]), grid, 2, False, covers=covers, **text)
+
+    def ask(*pair) -> list[questions.Dialogue]:
+        return [questions.about_pair(rng, *pair) for _ in range(count)]
+
+    return _two_pictures(rng, packer, size, grid, 2, ask)
 
 
 def new_picture_batch(rng, packer, size: int, grid) -> Batch:
     """`size` conversations about a picture in which another one follows."""
+    return _two_pictures(rng, packer, size, grid, 1, lambda *pair: [questions.about_new_picture(rng, *pair)])
+
+
+def _two_pictures(rng, packer, size: int, grid, first: int, ask: Callable) -> Batch:
+    """`size` rows with the dialogues that `ask(scene, other)` makes; `first` pictures come before all questions."""
     drawn = _pictures(rng, grid, 2 * size, textured=0)
-    dialogues = [[questions.about_new_picture(rng, drawn[i][1], drawn[i + 1][1])] for i in range(0, len(drawn), 2)]
-    text = packer.rows(packer.prefix(1, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
+    dialogues = [ask(drawn[i][1], drawn[i + 1][1]) for i in range(0, len(drawn), 2)]
+    text = packer.rows(packer.prefix(first, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
     covers = torch.stack([coverage(scene, grid[1], grid[2]) for _, scene in drawn])
     return Batch(_patches(packer, [p for p, _ in drawn]), grid, 2, False, covers=covers, **text)
 
