@@ -201,7 +201,7 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
 
     def clear(box):
         _wait_for_end(box)
-        return *shows([]), None
+        return shows([])
 
     def stop(box):
         box.stop = True
@@ -210,9 +210,10 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
     # Cancelled at once, an answer could have a look on its way that comes after "Stopped.": it ends by itself, and what
     # is cancelled is a question that still waits for its turn.
     on.stop.click(stop, on.in_box, **AT_ONCE).then(None, cancels=asks)
-    cleared = [*conversation, on.box]
-    gr.on([on.clear.click, on.chatbot.clear], clear, on.in_box, cleared, cancels=asks, **AT_ONCE)
-    on.chatbot.undo(undo, [on.history, on.kept], cleared, **AT_ONCE)
+    on.clear.click(lambda box: (*clear(box), None), on.in_box, [*conversation, on.box], cancels=asks, **AT_ONCE)
+    # Gradio empties the conversation before we are asked; what is written meanwhile must not be lost.
+    on.chatbot.clear(clear, on.in_box, conversation, cancels=asks, **AT_ONCE)
+    on.chatbot.undo(undo, [on.history, on.kept], [*conversation, on.box], **AT_ONCE)
     on.save.click(save, [on.history, on.kept], on.download, **AT_ONCE).success(None, js=DOWNLOAD)
     queued = {**AT_ONCE, "queue": True}  # outside the queue, Gradio has no way to bring a warning to the page
     on.load.upload(load, [on.load, on.history, on.kept, on.in_box], conversation, cancels=asks, **queued)

@@ -93,6 +93,10 @@ class Visitor:
         """The answers, without the line below each."""
         return [text.partition("\nFirst word after")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
 
+    def stored(self) -> str:
+        """What the browser keeps of the conversation."""
+        return self.tab.evaluate("localStorage['qwen2-vl-chat']")
+
     def asked(self) -> list[str]:
         return self.questions.all_inner_texts()
 
@@ -373,11 +377,13 @@ def test_clear_forgets_the_conversation(visitor, model, square, button):
     visitor.upload(square)
     visitor.ask("first")
     visitor.ends()
+    before = visitor.stored()
     if button == "Clear":
         visitor.click("Clear")
     else:
         visitor.tab.get_by_role("button", name="Clear").first.click()
     visitor.wait_for("Describe this image.")
+    visitor.tab.wait_for_function("before => localStorage['qwen2-vl-chat'] != before", arg=before)  # the server knows
     visitor.ask("second")
     visitor.ends()
     assert "first" not in last_prompt(model)

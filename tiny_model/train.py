@@ -29,17 +29,18 @@ from tiny_model.muon import Muon
 
 WEIGHTS = Path(__file__).parent / "weights"
 STEPS = {"vision": 2000, "joint": 6000}
-VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 250  # visual tokens of one batch
+VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 320  # visual tokens of one batch
 DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.4  # in the joint stage, see Trainer.loss_of and Trainer.draw
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
-ALL_KINDS = (*questions.KINDS, "conversation", "describe", "count", "count", "locate", "follow_up")  # harder: twice
-CHATS = 0.3  # share of the batches that are long conversations, after these lessons:
+HARDER = ("conversation", "describe", "describe", "count", "count", "locate", "follow_up")  # asked more often
+ALL_KINDS = (*questions.KINDS, *HARDER)
+CHATS = 0.25  # share of the batches that are long conversations, after these lessons:
 LESSONS = 0.3  # share of the joint stage that goes from simple to all; a trained model has it behind it
 
 
 def sample_grid(rng, progress: float) -> tuple[int, int, int]:
-    """Grid of a picture: at first up to 49 tokens, then 100; later a quarter of the batches have 100 to 400."""
-    if progress >= LESSONS and rng.random() < 0.25:
+    """Grid of a picture: at first up to 49 tokens, then 100; later a third of the batches have 100 to 400."""
+    if progress >= LESSONS and rng.random() < 0.35:
         return (1, *batches.sample_grid(rng, 100, 400))
     return (1, *batches.sample_grid(rng, 16, 49 if progress < 0.1 else 100))
 
@@ -62,9 +63,9 @@ def dense_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Bat
 
 def other_batch(rng, packer) -> batches.Batch:
     """Two pictures, together or one after the other, a video, or none."""
-    kind = rng.choice([*["pair", "new_picture"] * 2, "video", "video", "video", "text"])
+    kind = rng.choice([*["pair", "new_picture"] * 3, "video", "video", "text"])
     if kind in ("pair", "new_picture"):
-        grid = (1, *batches.sample_grid(rng, 16, 49))
+        grid = (1, *batches.sample_grid(rng, 16, 81))
         make = batches.pair_batch if kind == "pair" else batches.new_picture_batch
         return make(rng, packer, max(3, OTHER_TOKENS // (2 * grid[1] * grid[2])), grid)
     if kind == "video":
