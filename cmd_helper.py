@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tutorial import exporter_output
+from tutorial import exporter, exporter_output
 from tutorial.child import Child
 from tutorial.models_on_disk import lock_of, log_of, size_of, workshop_of
 from tutorial.screen import Screen, make_screen, show_markdown
@@ -27,6 +27,7 @@ from tutorial.versions import check_versions
 LOCAL_TASK = "image-text-to-text"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 TICK_S = 1.0
+EXPORTER = Path(exporter.__file__)  # optimum-cli with less memory
 CHILD_ENVIRONMENT = {
     **TELEMETRY_OFF,
     "PYTHONUTF8": "1",  # the tables are drawn with characters that a Windows code page lacks
@@ -175,8 +176,8 @@ def run_live(command: list[str], workshop: Path, log: Path, screen: Screen, debu
 
 
 def exporter_argv(command: list[str]) -> list[str]:
-    """`command` run by this very Python, wherever its scripts folder is and whatever PATH says."""
-    return [sys.executable, "-m", "optimum.commands.optimum_cli", *command[1:]]
+    """`command` run by this very Python, wherever its scripts folder is and whatever PATH says"""
+    return [sys.executable, str(EXPORTER), *command[1:]]
 
 
 def minutes(seconds: float) -> str:
