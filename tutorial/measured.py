@@ -1,0 +1,47 @@
+"""What was measured, and where: plain data that `tutorial/costs.py` fills its table with. One row per shape and thing.
+
+To put in new numbers, change a row here; every model of that shape then says so, and the others are scaled from it.
+A shape without a row has not been measured. Speeds of 2B come from benchmarks/results-2b.json (benchmark.py wrote it).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS_2B = Path(__file__).resolve().parent.parent / "benchmarks" / "results-2b.json"
+AVX2 = "two AVX2 cores"
+EPYC = "cores of an AMD EPYC with AVX-512 (2B: two, practice model: one)"
+PRACTICE = "practice"  # beside the names in tutorial/shapes.py
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an INT4 export took, without the download."""
+    memory: float  # bytes, at the peak
+    minutes: float
+    where: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a chat on the INT4 export took; a question about a picture of 448 x 672 pixels."""
+    memory: float  # bytes, at the peak
+    first_answer_s: float  # to the first word
+    tokens_s: float  # after it
+    where: str
+
+
+PRACTICE_RUN = Run(memory=1.15e9, first_answer_s=0.127, tokens_s=921, where=EPYC)
+EXPORTS = {
+    PRACTICE: Export(memory=1.3e9, minutes=0.3, where=AVX2),
+    "2b": Export(memory=16.5e9, minutes=3.8, where=AVX2),
+}
+
+
+def runs() -> dict[str, Run]:
+    """Measured chats, by shape."""
+    row = next(row for row in json.loads(RESULTS_2B.read_text(encoding="utf-8")) if row["engine"] == "session")
+    return {
+        PRACTICE: PRACTICE_RUN,
+        "2b": Run(row["peak_rss_mb"] * 1e6, row["ttft_turn1_s"], row["decode_tok_s"], where=EPYC),
+    }
