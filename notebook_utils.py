@@ -17,7 +17,7 @@ from tutorial.versions import VersionError, check_versions
 
 __all__ = [
     "DeviceError", "DownloadError", "HubError", "ModelChoice", "ModelFolderError", "ModelOnDisk", "VersionError",
-    "check_versions", "collect_telemetry", "costs_table", "delete_model", "device_widget", "download_file", "fetch_model",
-    "list_models_on_disk", "model_choices", "quantization_widget", "require_device", "require_model_dir",
-    "require_source_dir", "size_of", "this_machine", "turn_off_library_telemetry",
+    "check_versions", "collect_telemetry", "costs_table", "delete_model", "device_widget", "download_file",
+    "fetch_model", "list_models_on_disk", "model_choices", "quantization_widget", "require_device",
+    "require_model_dir", "require_source_dir", "size_of", "this_machine", "turn_off_library_telemetry",
 ]

@@ -14,8 +14,8 @@ NOT_MEASURED = "not measured"
 NOTHING = "none"
 # Of the question that runs were measured with: patches of its picture, and tokens of its prompt.
 PATCHES, PROMPT_TOKENS = 1536, 463
-COLUMNS = ("Model", "Download", "Disk", "Memory to convert", "Minutes to convert", "Memory to run", "First word, s",
-           "Words a second")
+COLUMNS = ("Model", "Download", "Disk, INT4", "Memory to convert", "Minutes to convert", "Memory to run",
+           "First word, s", "Words a second")
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ def about(machine: Machine | None) -> str:
 
     converted = ", ".join(sorted({row.where for row in EXPORTS.values()}))
     asked = ", ".join(sorted({row.where for row in runs().values()}))
-    note = (f"Sizes are those of the weights in INT4, computed from each model's config; memory is the peak. Converting "
-            f"was measured on {converted}, without the download; answering a question about a picture of 448 × 672 "
-            f"pixels on {asked}, a word being a token. ≈ is scaled from 2B and the practice model, not measured.")
+    note = (f"Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "
+            f"as a token. Converting was measured on {converted}, without the download, and answering a question about "
+            f"a picture of 448 × 672 pixels on {asked}. ≈: not measured, but scaled from 2B and the practice model.")
     if machine is None:
         return note
-    return (f"{note} This machine: {machine.cores} cores; free are {gigabytes(machine.memory_free)} of "
-            f"{gigabytes(machine.memory_total)} of memory, and {gigabytes(machine.disk_free)} of disk.")
+    return (f"{note} Free here: {gigabytes(machine.memory_free)} of {gigabytes(machine.memory_total)} of memory, "
+            f"{gigabytes(machine.disk_free)} of disk; cores: {machine.cores}.")
 
 
 # ---- what fits -------------------------------------------------------------------------------------------------------
@@ -152,29 +152,37 @@ def about(machine: Machine | None) -> str:
 def what_does_not_fit(choice, choices, machine: Machine) -> str | None:
     """Why a model cannot be had on `machine` now and what to do instead, or None. Unmeasured memory counts as none."""
     costs = choice.costs
-    disk = 0 if choice.is_ready else costs.download + (costs.disk if choice.needs_export else 0)
     convert = costs.export_memory.value if costs.export_memory and not choice.is_ready else 0
     run = costs.run_memory.value if costs.run_memory else 0
-    if run > machine.memory_free:
-        way_out = closing(run, machine) or "choose a smaller model"
-        return f"answering needs {gigabytes(run)} of memory, {gigabytes(machine.memory_free)} free; {way_out}"
+    problems = []
     if convert > machine.memory_free:
-        ways = [*ready_made(choice, choices, machine),
-                closing(convert, machine) or "convert it on a larger machine and copy the folder"]
-        return (f"converting needs {gigabytes(convert)} of memory, {gigabytes(machine.memory_free)} free; "
-                f"{', or '.join(ways)}")
-    if disk > machine.disk_free:
-        return (f"needs {gigabytes(disk)} of disk, {gigabytes(machine.disk_free)} free; free "
-                f"{gigabytes(disk - machine.disk_free)}, or choose a smaller model")
-    return None
+        larger = close_programs(convert, machine) or "convert it on a larger machine and copy the folder"
+        problems += [too_little("converting", convert, machine, [*ready_made(choice, choices, machine), larger])]
+    if run > machine.memory_free:
+        problems += [too_little("answering", run, machine, [close_programs(run, machine) or "choose a smaller model"])]
+    if (disk := disk_needed(choice)) > machine.disk_free:
+        problems += [f"it needs {gigabytes(disk)} of disk, {gigabytes(machine.disk_free)} free; delete what you can "
+                     "spare, or choose a smaller model"]
+    return ". Also, ".join(problems) or None
 
 
-def closing(need: float, machine: Machine) -> str | None:
+def too_little(doing: str, need: float, machine: Machine, ways_out: list[str]) -> str:
+    return (f"{doing} needs {gigabytes(need)} of memory, {gigabytes(machine.memory_free)} free; "
+            f"{', or '.join(ways_out)}")
+
+
+def close_programs(need: float, machine: Machine) -> str | None:
     """The way out where the memory is there, but in use."""
     return "close other programs" if need < machine.memory_total else None
 
 
 def ready_made(choice, choices, machine: Machine) -> list[str]:
-    """The way out where somebody else has converted the same model, and that one fits."""
-    return [f"take {other.source}, which needs no converting" for other in choices
-            if other.source == choice.ready_made and what_does_not_fit(other, choices, machine) is None]
+    """The way out where somebody else has converted the same model, and this machine is large enough for that one."""
+    return [f"take {other.label}" for other in choices if other.source == choice.ready_made
+            and other.costs.run_memory and other.costs.run_memory.value < machine.memory_total
+            and disk_needed(other) <= machine.disk_free]
+
+
+def disk_needed(choice) -> float:
+    """Bytes that come onto the disk until the model can be loaded."""
+    return 0 if choice.is_ready else choice.costs.download + (choice.costs.disk if choice.needs_export else 0)

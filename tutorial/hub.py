@@ -154,10 +154,10 @@ def reason(name: str, error: BaseException) -> str:
         return (f"{name} is gated: its owner gives it to those who accept terms. Open {constants.ENDPOINT}/{name}, "
                 "accept them, then log in here with `hf auth login`.")
     if isinstance(error, (RepositoryNotFoundError, HFValidationError)) or status in (401, 404):
-        return (f"There is no model {name!r} on the hub, or it is private. Check the spelling (owner/name); for a "
-                "private one, log in with `hf auth login`.")
+        return (f"There is no folder {name!r} here, and no model of that name on the hub, unless it is private. Check "
+                "the spelling (owner/name); for a private one, log in with `hf auth login`.")
     if status == 429:
-        return (f"The hub answers no more requests from here for now (429, too many). Wait some minutes, or log in with "
+        return ("The hub answers no more requests from here for now (429, too many). Wait some minutes, or log in with "
                 f"`hf auth login`, which allows more. {AGAIN}.")
     if status is not None:
         return f"The hub answered {status} when asked for {name}. {AGAIN}."

@@ -44,7 +44,7 @@ class ModelChoice:
 
 
 def model_choices(own_model=None) -> list[ModelChoice]:
-    """The practice model first, then those on the hub, then the reader's own if one is named.
+    """The practice model first, then those on the hub; the reader's own comes last, if one is named.
 
     own_model: a folder with a Qwen2-VL or Qwen2.5-VL as Transformers saves it, or with an export of one; or the name
     of such a model on the hub, which is asked for its config then, and never before. Raises ModelFolderError for
@@ -52,8 +52,10 @@ def model_choices(own_model=None) -> list[ModelChoice]:
     """
     choices = [practice_choice(), *(hub_choice(name, shape) for name, shape in ON_THE_HUB.items()),
                *(ready_made_choice(name, shape) for shape, name in READY_MADE.items())]
-    if not own_model or str(own_model) in {choice.source for choice in choices}:
+    if not own_model:
         return choices
+    if listed := [choice for choice in choices if choice.source == str(own_model)]:
+        return [*(choice for choice in choices if choice not in listed), *listed]
     folder = Path(own_model).expanduser()
     if not folder.exists() and HUB_ID.fullmatch(str(own_model)):
         return [*choices, named_choice(str(own_model))]
