@@ -39,8 +39,9 @@ def test_the_source_is_named_without_the_folders_above_it(exported):
     assert str(exported("int4").model_dir.parent) not in text
 
 
-@pytest.mark.parametrize(("option", "kept"), [("/home/someone/data set", "data set"), ("~/secret/list.txt", "list.txt"),
-                                              ("../mine", "mine"), ("int4", "int4"), ("0.8", "0.8"), ("--sym", "--sym")])
+@pytest.mark.parametrize(("option", "kept"), [
+    ("/home/someone/data set", "data set"), ("~/secret/list.txt", "list.txt"),
+    ("../mine", "mine"), ("int4", "int4"), ("0.8", "0.8"), ("--sym", "--sym")])
 def test_options_keep_no_folders_of_a_persons(tmp_path, option, kept):
     write_manifest(tmp_path, "owner/name", ["--x", option])
     content = json.loads((tmp_path / MANIFEST).read_text())
