@@ -7,14 +7,16 @@ exporting (`cmd_helper.py`), chatting (`chat_session.py`), the page (`gradio_hel
 from tutorial.choices import DeviceError, device_widget, quantization_widget, require_device
 from tutorial.costs import ModelChoice, costs_table, model_choices
 from tutorial.downloads import DownloadError, download_file
+from tutorial.manifest import verify_hashes
 from tutorial.model_folder import ModelFolderError, require_model_dir, require_source_dir
 from tutorial.models_on_disk import ModelOnDisk, delete_model, list_models_on_disk, size_of
+from tutorial.self_check import DeviceCheckError, self_check
 from tutorial.telemetry import collect_telemetry, turn_off_library_telemetry
 from tutorial.versions import VersionError, check_versions
 
 __all__ = [
-    "DeviceError", "DownloadError", "ModelChoice", "ModelFolderError", "ModelOnDisk", "VersionError",
+    "DeviceCheckError", "DeviceError", "DownloadError", "ModelChoice", "ModelFolderError", "ModelOnDisk", "VersionError",
     "check_versions", "collect_telemetry", "costs_table", "delete_model", "device_widget", "download_file",
     "list_models_on_disk", "model_choices", "quantization_widget", "require_device", "require_model_dir",
-    "require_source_dir", "size_of", "turn_off_library_telemetry",
+    "require_source_dir", "self_check", "size_of", "turn_off_library_telemetry", "verify_hashes",
 ]
