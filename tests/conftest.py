@@ -39,8 +39,8 @@ TINY_DIR = ROOT / "tiny_model" / "weights"
 EXPORTS = ROOT / "build" / "test-exports"
 GUARD_DIR = Path(socket_guard.__file__).parent
 EXPORTERS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "openvino-tokenizers", "nncf")
-OUR_EXPORT_CODE = ("cmd_helper.py", "tutorial/child.py", "tutorial/exporter_output.py", "tutorial/screen.py",
-                   "tutorial/telemetry.py")
+OUR_EXPORT_CODE = ("cmd_helper.py", "tutorial/child.py", "tutorial/exporter_output.py", "tutorial/manifest.py",
+                   "tutorial/screen.py", "tutorial/telemetry.py", "tutorial/tether.py", "tutorial/workshop.py")
 PERSONAL = ("HF_TOKEN", "HF_ENDPOINT", ENDPOINT_VARIABLE, "GRADIO_SHARE", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT",
             "GRADIO_ROOT_PATH", "GRADIO_ALLOWED_PATHS", "JUPYTER_CONFIG_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
             "http_proxy", "https_proxy", "all_proxy")

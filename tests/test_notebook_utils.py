@@ -36,6 +36,7 @@ from notebook_utils import (
     require_source_dir,
 )
 from tutorial import choices, downloads, models_on_disk, telemetry, versions
+from tutorial.manifest import MANIFEST
 from tutorial.model_size import BYTES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -298,9 +299,12 @@ def test_the_pins_are_inside_the_window():
 
 # ---- is a folder a whole model? -------------------------------------------------------------------------------------
 
-@pytest.fixture
-def export_copy(int4_dir, tmp_path) -> Path:
-    return shutil.copytree(int4_dir, tmp_path / "a model")
+@pytest.fixture(params=["with its manifest", "without"])
+def export_copy(int4_dir, tmp_path, request) -> Path:
+    folder = shutil.copytree(int4_dir, tmp_path / "a model")
+    if request.param == "without":  # as ready-made ones and earlier exports are
+        (folder / MANIFEST).unlink()
+    return folder
 
 
 @pytest.fixture
@@ -380,8 +384,8 @@ def test_a_missing_shard_is_named(source_copy):
 
 @pytest.mark.parametrize("require", [require_model_dir, require_source_dir])
 def test_a_model_of_another_architecture_is_named(require, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
-    with pytest.raises(ModelFolderError, match="holds a model of type 'qwen2_5_vl'"):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    with pytest.raises(ModelFolderError, match=r"holds a model of type 'qwen3_vl'.* runs qwen2_vl and qwen2_5_vl "):
         require(tmp_path)
 
 

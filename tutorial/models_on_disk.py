@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tutorial.model_folder import ModelFolderError
+from tutorial.model_errors import ModelFolderError
 
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
