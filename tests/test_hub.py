@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.random_model import flat
 from tests.fake_hub import FakeHub
 from tutorial import hub as our_hub
+from tutorial.model_folder import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 LOST_WITH_A_CUT = 1 << 16  # bytes; 10 MB by default, which is more than the practice model has
@@ -205,3 +207,33 @@ def test_a_disk_without_room_is_said_before_the_download(monkeypatch):
 
 def test_a_disk_that_is_full_all_the_same_is_told(monkeypatch):
     assert "is full" in our_hub.reason("someone/large", OSError(errno.ENOSPC, "No space left on device"))
+
+
+def test_a_model_in_the_hubs_older_layout_is_exported_as_our_own_is(hub, environment, tiny_dir, int4_dir, ov_model,
+                                                                    tmp_path):
+    """The page's own path from a name to a model that answers; flat config, old names, as Qwen's checkpoints are."""
+    model = hub.add_folder("someone/older", tiny_dir)
+    model.files["config.json"] = json.dumps(flat(json.loads(model.files["config.json"]))).encode()
+    assert b"text_config" not in model.files["config.json"]
+    assert b"language_model" not in model.files["model.safetensors"]
+    code = "import sys; from tasks.demo import on_disk; print(on_disk(*sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, "someone/older", str(tmp_path / "a model" / "INT4")], cwd=ROOT,
+                          env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    assert folder == tmp_path / "a model" / "INT4"
+    for part in PARTS:
+        file = f"openvino_{part}.bin"
+        assert (folder / file).read_bytes() == (int4_dir / file).read_bytes(), file
+    assert first_tokens(folder) == first_tokens(ov_model)
+
+
+def first_tokens(model) -> list[int]:
+    """What a model, or the model in a folder, writes after a few tokens of text."""
+    import torch
+    from optimum.intel.openvino import OVModelForVisualCausalLM
+
+    if isinstance(model, Path):
+        model = OVModelForVisualCausalLM.from_pretrained(str(model), device="CPU")
+    prompt = torch.tensor([[100, 101, 102, 103]])
+    return model.generate(input_ids=prompt, max_new_tokens=8, do_sample=False)[0].tolist()
