@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import random_model
 from benchmarks.random_model import flat
 from tests.fake_hub import FakeHub
+from tests.test_random_model import TINY
 from tutorial import hub as our_hub
 from tutorial.model_folder import PARTS
 
@@ -205,8 +207,25 @@ def test_a_disk_without_room_is_said_before_the_download(monkeypatch):
         our_hub.require_room("someone/large", 16_600_000_000)
 
 
-def test_a_disk_that_is_full_all_the_same_is_told(monkeypatch):
-    assert "is full" in our_hub.reason("someone/large", OSError(errno.ENOSPC, "No space left on device"))
+@pytest.mark.parametrize(("error", "words"), [
+    (OSError(errno.ENOSPC, "No space left on device"), "is full: free some, or set HF_HOME"),
+    (RuntimeError("Data processing error: I/O error: No space left on device (os error 28)"), "is full: free some"),
+    (RuntimeError("Data processing error: CAS service error"), "could not be downloaded (RuntimeError: "),
+    (PermissionError(errno.EACCES, "Permission denied", "cache"), "could not be downloaded (PermissionError: "),
+])
+def test_what_goes_wrong_on_this_machine_is_told_too(error, words):
+    """hf_xet, which large files of the real hub come through, raises RuntimeError for everything."""
+    with pytest.raises(our_hub.HubError) as told, our_hub.in_plain_words("someone/large"):
+        raise error
+    assert words in str(told.value) and told.value.__cause__ is error
+
+
+def test_a_qwen25_vl_comes_as_well(hub, call, tmp_path):
+    random_model.write_model(TINY["qwen2_5_vl"], tmp_path, layout="old", file_size="200KB")
+    model = hub.add_folder("someone/qwen25", tmp_path)
+    assert call("look_up", "someone/qwen25")["result"]["config"]["model_type"] == "qwen2_5_vl"
+    folder = fetched(call("fetch_model", "someone/qwen25"))
+    assert {path.name for path in folder.iterdir()} == set(model.files)
 
 
 def test_a_model_in_the_hubs_older_layout_is_exported_as_our_own_is(hub, environment, tiny_dir, int4_dir, ov_model,

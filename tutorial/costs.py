@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import linear_regression
 
 from tutorial.machine import Machine
+from tutorial.measured import EXPORTS, runs
 from tutorial.model_size import BYTES, Parameters, export_bytes
 
 NOT_MEASURED = "not measured"
@@ -134,8 +135,6 @@ def gigabytes(size: float) -> str:
 
 def about(machine: Machine | None) -> str:
     """Where the figures come from, and what they are compared with."""
-    from tutorial.measured import EXPORTS, runs
-
     converted = ", ".join(sorted({row.where for row in EXPORTS.values()}))
     asked = ", ".join(sorted({row.where for row in runs().values()}))
     note = (f"Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "

@@ -20,6 +20,7 @@ from tutorial.telemetry import turn_off_library_telemetry
 ORIGINAL = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 OPENVINO = ("openvino_*.xml", "openvino_*.bin", *ORIGINAL[1:])
 SUBFOLDERS = "*/*"  # other formats of the same model, which nothing here reads
+NO_SPACE = "No space left on device"  # in the text of an error of hf_xet's
 AGAIN = "Run this again later: what is whole is kept"
 
 
@@ -121,9 +122,11 @@ def in_plain_words(name: str):
 
     try:
         yield
+    except HubError:
+        raise
     except ModelFolderError as error:
         raise HubError(f"{name} is on this machine now, but: {error}") from error
-    except (OSError, httpx.HTTPError, HFValidationError) as error:
+    except (OSError, RuntimeError, httpx.HTTPError, HFValidationError) as error:  # RuntimeError: hf_xet's only one
         raise HubError(reason(name, root_of(error))) from error
 
 
@@ -169,7 +172,7 @@ def reason_on_this_side(name: str, error: BaseException) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or NO_SPACE in str(error):
         return f"The disk of the hub's cache is full: free some, or set HF_HOME to a folder on a larger one. {AGAIN}."
     if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         return (f"{name} has not been downloaded yet, and HF_HUB_OFFLINE forbids the network. "

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tutorial.costs import NONE, Costs, cell, costs_of, gigabytes
+from tutorial.costs import NONE, Costs, Figure, costs_of, size_cell
 from tutorial.measured import EXPORTS, PRACTICE, runs
 from tutorial.model_folder import half_written, is_exported, read_json, require_model_dir, require_source_dir
 from tutorial.model_size import BYTES, Parameters, count_parameters, export_bytes
@@ -40,7 +40,7 @@ class ModelChoice:
     @property
     def download(self) -> str:
         """As text: the size, or "none"."""
-        return cell(replace(NONE, value=self.costs.download), gigabytes)
+        return size_cell(Figure(self.costs.download))
 
 
 def model_choices(own_model=None) -> list[ModelChoice]:
