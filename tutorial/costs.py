@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import linear_regression
 
 from tutorial.machine import Machine
-from tutorial.measured import EXPORTS, runs
+from tutorial.measured import EXPORTS, SCRATCH_BYTES, runs
 from tutorial.model_size import BYTES, Parameters, export_bytes
 
 NOT_MEASURED = "not measured"
@@ -33,6 +33,7 @@ class Costs:
     """None stands for what nobody has measured."""
     download: float  # bytes
     disk: float  # bytes, of the INT4 model
+    export_disk: float  # bytes beside it while it is made
     export_memory: Figure | None  # bytes at the peak
     export_minutes: Figure | None
     run_memory: Figure | None  # bytes at the peak
@@ -47,7 +48,7 @@ def costs_of(shape: Parameters, download: float, exports: dict, runs: dict) -> C
     """
     run = run_costs(shape, runs)
     return Costs(
-        download=download, disk=export_bytes(shape),
+        download=download, disk=export_bytes(shape), export_disk=shape.total * SCRATCH_BYTES,
         export_memory=estimate(shape, {known: row.memory for known, row in exports.items()}, total),
         export_minutes=estimate(shape, {known: row.minutes for known, row in exports.items()}, total), **run)
 
@@ -135,44 +136,45 @@ def gigabytes(size: float) -> str:
 
 def about(machine: Machine | None) -> str:
     """Where the figures come from, and what they are compared with."""
-    converted = ", ".join(sorted({row.where for row in EXPORTS.values()}))
-    asked = ", ".join(sorted({row.where for row in runs().values()}))
-    note = (f"Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "
-            f"as a token. Converting was measured on {converted}, without the download, and answering a question about "
-            f"a picture of 448 × 672 pixels on {asked}. ≈: not measured, but scaled from 2B and the practice model.")
+    note = ("Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "
+            f"as a token. Measured: converting, without the download ({places(EXPORTS)}); answering a question about a "
+            f"picture of 448 × 672 pixels ({places(runs())}). ≈: not measured, but scaled from these.")
     if machine is None:
         return note
     return (f"{note} Free here: {gigabytes(machine.memory_free)} of {gigabytes(machine.memory_total)} of memory, "
             f"{gigabytes(machine.disk_free)} of disk; cores: {machine.cores}.")
 
 
+def places(measured: dict) -> str:
+    return "; ".join(f"{name} on {row.where}" for name, row in measured.items())
+
+
 # ---- what fits -------------------------------------------------------------------------------------------------------
 
 def what_does_not_fit(choice, choices, machine: Machine) -> str | None:
     """Why a model cannot be had on `machine` now and what to do instead, or None. Unmeasured memory counts as none."""
-    costs = choice.costs
-    convert = costs.export_memory.value if costs.export_memory and not choice.is_ready else 0
-    run = costs.run_memory.value if costs.run_memory else 0
+    convert = NONE if choice.is_ready else choice.costs.export_memory or NONE
+    run = choice.costs.run_memory or NONE
     problems = []
-    if convert > machine.memory_free:
+    if convert.value > machine.memory_free:
         larger = close_programs(convert, machine) or "convert it on a larger machine and copy the folder"
         problems += [too_little("converting", convert, machine, [*ready_made(choice, choices, machine), larger])]
-    if run > machine.memory_free:
+    if run.value > machine.memory_free:
         problems += [too_little("answering", run, machine, [close_programs(run, machine) or "choose a smaller model"])]
     if (disk := disk_needed(choice)) > machine.disk_free:
-        problems += [f"it needs {gigabytes(disk)} of disk, {gigabytes(machine.disk_free)} free; delete what you can "
-                     "spare, or choose a smaller model"]
+        problems += [f"until it is ready, {gigabytes(disk)} of disk are needed, {gigabytes(machine.disk_free)} free; "
+                     f"{', or '.join([*ready_made(choice, choices, machine), 'delete what you can spare'])}"]
     return ". Also, ".join(problems) or None
 
 
-def too_little(doing: str, need: float, machine: Machine, ways_out: list[str]) -> str:
-    return (f"{doing} needs {gigabytes(need)} of memory, {gigabytes(machine.memory_free)} free; "
+def too_little(doing: str, need: Figure, machine: Machine, ways_out: list[str]) -> str:
+    return (f"{doing} needs {size_cell(need)} of memory, {gigabytes(machine.memory_free)} free; "
             f"{', or '.join(ways_out)}")
 
 
-def close_programs(need: float, machine: Machine) -> str | None:
+def close_programs(need: Figure, machine: Machine) -> str | None:
     """The way out where the memory is there, but in use."""
-    return "close other programs" if need < machine.memory_total else None
+    return "close other programs" if need.value < machine.memory_total else None
 
 
 def ready_made(choice, choices, machine: Machine) -> list[str]:
@@ -183,5 +185,7 @@ def ready_made(choice, choices, machine: Machine) -> list[str]:
 
 
 def disk_needed(choice) -> float:
-    """Bytes that come onto the disk until the model can be loaded."""
-    return 0 if choice.is_ready else choice.costs.download + (choice.costs.disk if choice.needs_export else 0)
+    """The most bytes on the disk at once until the model can be loaded."""
+    costs = choice.costs
+    converting = costs.disk + costs.export_disk if choice.needs_export else 0
+    return 0 if choice.is_ready else costs.download + converting

@@ -114,7 +114,7 @@ def costs(shape: Parameters, download: float = 0) -> Costs:
 
 def converted(shape: Parameters, download: float) -> Costs:
     """The same for one that is OpenVINO's already."""
-    return replace(costs(shape, download), disk=download, export_memory=NONE, export_minutes=NONE)
+    return replace(costs(shape, download), disk=download, export_disk=0, export_memory=NONE, export_minutes=NONE)
 
 
 def by_shape(measured: dict) -> dict:
