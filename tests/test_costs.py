@@ -12,7 +12,7 @@ from notebook_utils import ModelFolderError, costs_table, model_choices, require
 from tutorial import hub, machine, model_list, models_on_disk
 from tutorial.costs import Figure, estimate
 from tutorial.machine import Machine
-from tutorial.measured import EXPORTS, runs
+from tutorial.measured import EXPORTS, RUNS
 from tutorial.model_size import BYTES, VISION_DEFAULTS, count_parameters, export_bytes
 from tutorial.shapes import SHAPES
 
@@ -116,10 +116,18 @@ def test_what_was_measured_stands_in_the_table_and_what_was_not_has_a_sign():
     """Only a shape with a row of its own in tutorial/measured.py is shown without the sign."""
     table = rows(costs_table(model_choices()))
     assert table[TWO_B]["Memory to convert"] == f"{EXPORTS['2b'].memory / 1e9:.1f} GB"
-    assert table[TWO_B]["Memory to run"] == f"{runs()['2b'].memory / 1e9:.1f} GB"
-    assert table[TWO_B]["Words a second"] == f"{runs()['2b'].tokens_s:.0f}"
+    assert table[TWO_B]["Memory to run"] == f"{RUNS['2b'].memory / 1e9:.1f} GB"
+    assert table[TWO_B]["Words a second"] == f"{RUNS['2b'].tokens_s:.0f}"
     for column in ("Memory to run", "First word, s", "Words a second"):
         assert table["Qwen/Qwen2.5-VL-3B-Instruct"][column].startswith("≈ ")
+
+
+def test_the_speed_of_2b_is_the_one_that_the_benchmark_wrote():
+    written = json.loads((ROOT / "benchmarks/results-2b.json").read_text())
+    row = next(row for row in written if row["engine"] == "session")
+    noted = RUNS["2b"]
+    assert (noted.memory, noted.first_answer_s, noted.tokens_s) == pytest.approx(
+        (row["peak_rss_mb"] * 1e6, row["ttft_turn1_s"], row["decode_tok_s"]), rel=0.005)
 
 
 def test_a_new_measurement_takes_the_place_of_the_scaled_figure(monkeypatch):
@@ -249,7 +257,7 @@ def test_a_name_on_the_hub_is_looked_up_only_when_it_was_typed(monkeypatch):
     assert asked == [*answers]
     assert (tuned.needs_export, tuned.download, converted.needs_export) == (True, "7.6 GB", False)
     assert Path(tuned.load_from).parts[-3:] == ("models", "someone--fine-tuned", "INT4")
-    assert rows(costs_table([converted]))["someone/converted"]["Memory to run"] == f"{runs()['2b'].memory / 1e9:.1f} GB"
+    assert rows(costs_table([converted]))["someone/converted"]["Memory to run"] == f"{RUNS['2b'].memory / 1e9:.1f} GB"
 
 
 def test_a_listed_name_that_is_typed_comes_last_once(monkeypatch):

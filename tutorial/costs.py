@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import linear_regression
 
 from tutorial.machine import Machine
-from tutorial.measured import EXPORTS, SCRATCH_BYTES, runs
+from tutorial.measured import EXPORTS, RUNS, SCRATCH_BYTES
 from tutorial.model_size import BYTES, Parameters, export_bytes
 
 NOT_MEASURED = "not measured"
@@ -138,7 +138,7 @@ def about(machine: Machine | None) -> str:
     """Where the figures come from, and what they are compared with."""
     note = ("Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "
             f"as a token. Measured: converting, without the download ({places(EXPORTS)}); answering a question about a "
-            f"picture of 448 × 672 pixels ({places(runs())}). ≈: not measured, but scaled from these.")
+            f"picture of 448 × 672 pixels ({places(RUNS)}). ≈: not measured, but scaled from these.")
     if machine is None:
         return note
     return (f"{note} Free here: {gigabytes(machine.memory_free)} of {gigabytes(machine.memory_total)} of memory, "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tutorial.costs import NONE, Costs, Figure, costs_of, size_cell
-from tutorial.measured import EXPORTS, PRACTICE, runs
+from tutorial.measured import EXPORTS, PRACTICE, RUNS
 from tutorial.model_folder import half_written, is_exported, read_json, require_model_dir, require_source_dir
 from tutorial.model_size import BYTES, Parameters, count_parameters, export_bytes
 from tutorial.models_on_disk import MODELS_DIR, size_of
@@ -109,7 +109,7 @@ def own_choice(folder: Path) -> ModelChoice:
 
 def costs(shape: Parameters, download: float = 0) -> Costs:
     """The costs of a model of this shape that is to be exported here."""
-    return costs_of(shape, download, by_shape(EXPORTS), by_shape(runs()))
+    return costs_of(shape, download, by_shape(EXPORTS), by_shape(RUNS))
 
 
 def converted(shape: Parameters, download: float) -> Costs:
