@@ -154,8 +154,9 @@ def test_a_refusal_is_told_in_plain_words(hub, call, tiny_dir, status, code, wor
     assert model.sent == []
 
 
-def test_a_name_that_is_none_is_refused(call):
-    assert "There is no folder 'a/b/c' here, and no model" in call("fetch_model", "a/b/c")["error"]
+@pytest.mark.parametrize("name", ["a/b/c", "", "no spaces/please"])
+def test_a_name_that_is_none_is_refused(call, name):
+    assert f"There is no folder {name!r} here, and no model" in call("fetch_model", name)["error"]
 
 
 def test_another_kind_of_model_is_refused_before_its_weights_come(hub, call):

@@ -41,9 +41,9 @@ def fetch_model(model) -> Path:
     model: a name on the hub, such as "Qwen/Qwen2-VL-2B-Instruct". Without a network, what was downloaded earlier will
     do. Raises HubError, before anything is downloaded where the disk has no room for it.
     """
-    if Path(model).expanduser().is_dir():
-        return Path(model).expanduser()
     name = str(model)
+    if name and (folder := Path(name).expanduser()).is_dir():  # an empty path would mean the current folder
+        return folder
     with in_plain_words(name):
         files = files_on_the_hub(name)
         if files is not None:
