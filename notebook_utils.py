@@ -15,8 +15,8 @@ from tutorial.telemetry import collect_telemetry, turn_off_library_telemetry
 from tutorial.versions import VersionError, check_versions
 
 __all__ = [
-    "DeviceCheckError", "DeviceError", "DownloadError", "ModelChoice", "ModelFolderError", "ModelOnDisk", "VersionError",
-    "check_versions", "collect_telemetry", "costs_table", "delete_model", "device_widget", "download_file",
-    "list_models_on_disk", "model_choices", "quantization_widget", "require_device", "require_model_dir",
-    "require_source_dir", "self_check", "size_of", "turn_off_library_telemetry", "verify_hashes",
+    "DeviceCheckError", "DeviceError", "DownloadError", "ModelChoice", "ModelFolderError", "ModelOnDisk",
+    "VersionError", "check_versions", "collect_telemetry", "costs_table", "delete_model", "device_widget",
+    "download_file", "list_models_on_disk", "model_choices", "quantization_widget", "require_device",
+    "require_model_dir", "require_source_dir", "self_check", "size_of", "turn_off_library_telemetry", "verify_hashes",
 ]
