@@ -153,7 +153,7 @@ WRITES_LESS = """import sys; from pathlib import Path; out = Path(sys.argv[5]); 
 def test_weights_that_were_not_all_written_are_no_model_whatever_the_exporter_says(output, monkeypatch):
     monkeypatch.setattr(cmd_helper, "exporter_argv",
                         lambda command: [sys.executable, "-c", WRITES_LESS, *command[1:]])
-    with pytest.raises(ExportError, match=r"half a model: openvino_x\.bin has 0 of 4 bytes(?s:.*)disk is probably full"):
+    with pytest.raises(ExportError, match=r"half a model: openvino_x\.bin has 0 of 4 bytes(?s:.*)disk is probably"):
         optimum_cli("owner/name", output)
     assert not output.exists() and breaking.left_over(output) == set()
 
