@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tutorial.choices import COMBINING
 from tutorial.machine import this_machine
 
 QUESTION = "Describe this image."
@@ -39,7 +40,7 @@ def self_check(model, processor) -> str:
     """
     devices = devices_of(model)
     name = ", ".join(devices)
-    took = "" if model._device in devices else f"{model._device} took {name}. "
+    took = f"{model._device} took {name}. " if model._device.partition(":")[0] in COMBINING else ""
     if all(device.partition(".")[0] == "CPU" for device in devices):
         return f"{took}Nothing to compare: the CPU is what other devices are compared with."
     inputs = short_question(processor)
