@@ -4,7 +4,8 @@
     python benchmarks/faults.py --rounds 1 --seed 7
 
 A round kills the exporter at a random moment, then the whole export (parent and exporter) at another while it makes
-good the first, then lets a third one end; as many rounds do so while the model is being written. Linux only; a full disk needs the right to mount in a namespace (`unshare`).
+good the first, then lets a third one end; as many rounds more do so while the model is being written. Linux only; a
+full disk needs the right to mount in a namespace (`unshare`).
 Not here: faults of the network (the hub), and what the messages say (`tests/test_faults.py`).
 """
 

@@ -1,7 +1,7 @@
 """An export that something goes wrong with: no model or a whole one, the next run goes on, nothing is left behind.
 
-The real exporter is killed at two moments of one seed, which is printed; `benchmarks/faults.py` does that ten times and
-more, and fills disks. The rest needs no real exporter: a stand-in writes in its place, in processes of their own.
+The real exporter is killed at two moments of one seed, which is printed; `benchmarks/faults.py` does that twenty times,
+and fills disks. The rest needs no real exporter: a stand-in writes in its place, in processes of their own.
 """
 
 import contextlib
@@ -25,7 +25,8 @@ from tutorial.manifest import verify_hashes
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 
-EXPORT_S = 12  # about how long an export takes where the tests run: kills come before its end
+EXPORT_S = 12  # about how long an export takes where the tests run: the first kill comes before its end
+WRITING_S = 0.5  # and it writes for longer than that: the second kill comes meanwhile
 # An export in a process of its own, whose exporter is a few lines: it names itself in every file that it writes.
 STAND_IN = """
 import sys; import cmd_helper
@@ -71,7 +72,9 @@ def test_the_real_export_killed_twice_is_made_whole_by_the_third_run(tiny_dir, o
     breaking.kill_exporter(breaking.start(tiny_dir, output, told), rng.uniform(0, EXPORT_S))
     assert not output.exists() and breaking.left_over(output) == set()
     assert "the system ended it, most often for lack of memory" in screen(output)
-    orphan = breaking.kill_all(breaking.start(tiny_dir, output, told), rng.uniform(1, EXPORT_S))
+    second = breaking.start(tiny_dir, output, told)
+    breaking.wait_for_files(second, output)
+    orphan = breaking.kill_all(second, rng.uniform(0, WRITING_S))
     last = breaking.start(tiny_dir, output, told)
     assert orphan and breaking.seconds_until_gone(orphan) < 2
     assert not output.exists()
