@@ -67,6 +67,13 @@ class Row:
         return (self.fault, self.runs, self.none, self.whole, self.half, healed, self.left, f"{self.orphan_s:.2f}")
 
 
+def begin(output: Path, screen: Path, amid_writing: bool) -> subprocess.Popen:
+    process = start(PRACTICE_DIR, output, screen)
+    if amid_writing:
+        wait_for_files(process, output)
+    return process
+
+
 def kill_rounds(rounds: int, length_s: float, rng: random.Random, folder: Path, amid_writing: bool) -> list[Row]:
     """`rounds` times: the exporter killed, the whole export killed, an export that ends.
 
@@ -76,17 +83,10 @@ def kill_rounds(rounds: int, length_s: float, rng: random.Random, folder: Path, 
     exporter, everything = Row(f"SIGKILL of the exporter {when}"), Row(f"SIGKILL of all {when}, parent first")
     for number in range(rounds):
         output, screen = folder / f"{when} {number}" / "INT4", folder / f"{when} {number}.txt"
-
-        def begun(output=output, screen=screen) -> subprocess.Popen:
-            process = start(PRACTICE_DIR, output, screen)
-            if amid_writing:
-                wait_for_files(process, output)
-            return process
-
-        kill_exporter(begun(), rng.uniform(0, length_s))
+        kill_exporter(begin(output, screen, amid_writing), rng.uniform(0, length_s))
         exporter.count(output)
         if not output.exists():
-            orphan = kill_all(begun(), rng.uniform(0, length_s))
+            orphan = kill_all(begin(output, screen, amid_writing), rng.uniform(0, length_s))
             last = start(PRACTICE_DIR, output, screen)  # at once, while the orphan may still write
             everything.orphan_s = max(everything.orphan_s, seconds_until_gone(orphan) if orphan else 0.0)
             everything.count(output)
