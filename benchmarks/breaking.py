@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tutorial.manifest import verify_hashes
 from tutorial.model_folder import ModelFolderError, require_model_dir
-from tutorial.models_on_disk import lock_of, log_of
+from tutorial.models_on_disk import lock_of, log_of, workshop_of
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORT = """
@@ -67,6 +67,13 @@ def seconds_until_gone(pid: int) -> float:
             break
         time.sleep(0.005)
     return time.monotonic() - began
+
+
+def wait_for_files(process: subprocess.Popen, output: Path) -> None:
+    """Until the exporter has begun to write the model, or the export has ended."""
+    model = workshop_of(output) / "model"
+    while process.poll() is None and not (model.exists() and any(model.iterdir())):
+        time.sleep(0.02)
 
 
 def kill_exporter(process: subprocess.Popen, after_s: float) -> None:

@@ -1,10 +1,11 @@
 """What is left of an export that something went wrong with: every fault, many times, as a Markdown table.
 
-    python benchmarks/faults.py                            # the practice model, ten rounds, half an hour on one core
+    python benchmarks/faults.py                            # the practice model, ten rounds, 40 minutes on one core
     python benchmarks/faults.py --rounds 1 --seed 7
 
 A round kills the exporter at a random moment, then the whole export (parent and exporter) at another while it makes
-good the first, then lets a third one end. Linux only; a full disk needs the right to mount in a namespace (`unshare`).
+good the first, then lets a third one end; as many rounds more do so while the model is being written. Linux only; a
+full disk needs the right to mount in a namespace (`unshare`).
 Not here: faults of the network (the hub), and what the messages say (`tests/test_faults.py`).
 """
 
@@ -29,11 +30,13 @@ from benchmarks.breaking import (  # noqa: E402
     seconds_until_gone,
     start,
     state,
+    wait_for_files,
 )
 from tutorial.costs import PRACTICE_DIR  # noqa: E402
 
 FULL_DISKS_MB = (1, 4, 16)  # the practice model's export takes 4 MB, and more while it is made
-HEADING = ("Fault", "Runs", "No model", "Whole", "Half", "Next run whole", "Left over", "Orphan, s")
+HEADING = ("Fault", "Runs", "No model", "Whole", "Half", "Then whole", "Left over", "Orphan, s")
+WRITING = 0.15  # of an export's time, at its end, it writes
 
 
 @dataclass
@@ -44,8 +47,9 @@ class Row:
     none: int = 0
     whole: int = 0
     half: int = 0
-    healed: int = 0  # next runs that ended with a whole model
-    left: int = 0  # next runs after which more lay there than the model, its log and its lock
+    ended: int = 0  # runs afterwards that nothing disturbed
+    healed: int = 0  # of these, with a whole model
+    left: int = 0  # of these, with more lying there than the model, its log and its lock
     orphan_s: float = 0.0
 
     def count(self, output: Path) -> None:
@@ -54,22 +58,35 @@ class Row:
         setattr(self, name, getattr(self, name) + 1)
 
     def count_next(self, output: Path) -> None:
+        self.ended += 1
         self.healed += state(output) == "whole"
         self.left += bool(left_over(output))
 
     def cells(self) -> tuple:
-        return (self.fault, self.runs, self.none, self.whole, self.half, self.healed, self.left, f"{self.orphan_s:.2f}")
+        healed = f"{self.healed} of {self.ended}"
+        return (self.fault, self.runs, self.none, self.whole, self.half, healed, self.left, f"{self.orphan_s:.2f}")
 
 
-def kill_rounds(rounds: int, length_s: float, rng: random.Random, folder: Path) -> list[Row]:
-    """`rounds` times: the exporter killed, the whole export killed, an export that ends. length_s: of an export."""
-    exporter, everything = Row("SIGKILL of the exporter"), Row("SIGKILL of the export, parent first")
+def begin(output: Path, screen: Path, amid_writing: bool) -> subprocess.Popen:
+    process = start(PRACTICE_DIR, output, screen)
+    if amid_writing:
+        wait_for_files(process, output)
+    return process
+
+
+def kill_rounds(rounds: int, length_s: float, rng: random.Random, folder: Path, amid_writing: bool) -> list[Row]:
+    """`rounds` times: the exporter killed, the whole export killed, an export that ends.
+
+    length_s: of an export. amid_writing: not before the first file of the model is there.
+    """
+    when = "amid writing" if amid_writing else "at any time"
+    exporter, everything = Row(f"SIGKILL of the exporter {when}"), Row(f"SIGKILL of all {when}, parent first")
     for number in range(rounds):
-        output, screen = folder / f"round {number}" / "INT4", folder / f"round {number}.txt"
-        kill_exporter(start(PRACTICE_DIR, output, screen), rng.uniform(0, length_s))
+        output, screen = folder / f"{when} {number}" / "INT4", folder / f"{when} {number}.txt"
+        kill_exporter(begin(output, screen, amid_writing), rng.uniform(0, length_s))
         exporter.count(output)
         if not output.exists():
-            orphan = kill_all(start(PRACTICE_DIR, output, screen), rng.uniform(0, length_s))
+            orphan = kill_all(begin(output, screen, amid_writing), rng.uniform(0, length_s))
             last = start(PRACTICE_DIR, output, screen)  # at once, while the orphan may still write
             everything.orphan_s = max(everything.orphan_s, seconds_until_gone(orphan) if orphan else 0.0)
             everything.count(output)
@@ -95,7 +112,7 @@ def on_a_disk(row: Row, folder: Path, made: str, then: str, mended: str) -> None
         (_, name, _), (_, healed, left) = told
         row.runs += 1
         setattr(row, name, getattr(row, name) + 1)
-        row.healed, row.left = row.healed + (healed == "whole"), row.left + (left != "0")
+        row.ended, row.healed, row.left = row.ended + 1, row.healed + (healed == "whole"), row.left + (left != "0")
 
 
 def bad_disks(folder: Path) -> list[Row]:
@@ -154,8 +171,9 @@ def matrix(rounds: int, seed: int, folder: Path) -> list[Row]:
     print(f"seed {seed}; an undisturbed export takes {length_s:.1f} s", file=sys.stderr, flush=True)
     (folder / "disk").mkdir()
     at_once = [two_at_once(folder, kill_first, length_s) for kill_first in (False, True)]
-    return [*kill_rounds(rounds, length_s, rng, folder), *bad_disks(folder / "disk"), cut_sources(folder, rng, rounds),
-            *at_once]
+    return [*kill_rounds(rounds, length_s, rng, folder, False),
+            *kill_rounds(rounds, WRITING * length_s, rng, folder, True),
+            *bad_disks(folder / "disk"), cut_sources(folder, rng, rounds), *at_once]
 
 
 def table(rows: list[Row]) -> str:

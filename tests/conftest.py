@@ -9,6 +9,7 @@ Fixtures (all made once per session):
   tiny_dir       the practice model as shipped, a Hugging Face folder
   exported       exported("int4") -> Export; "fp32", "fp16" and "int8" likewise
   int4_dir, fp32_dir          the folders of two of those
+  qwen25_dir     an exported Qwen2.5-VL that knows nothing
   ov_model, ov_model_fp32     loaded from them on the CPU (the second computes in float32 throughout)
   processor      the processor saved with the INT4 export
   bare_environment            one per test: variables for a child process, see there
@@ -199,6 +200,17 @@ def int4_dir(exported) -> Path:
 @pytest.fixture(scope="session")
 def fp32_dir(exported) -> Path:
     return exported("fp32").model_dir
+
+
+@pytest.fixture(scope="session")
+def qwen25_dir(tmp_path_factory) -> Path:
+    """A Qwen2.5-VL of random weights (`tests/random_25.py`), exported in float32; beside it "source of qwen25"."""
+    from tests import random_25
+
+    source = random_25.write(tmp_path_factory.mktemp("qwen25") / "source of qwen25", TINY_DIR)
+    folder = source.with_name("export of qwen25")
+    cmd_helper.optimum_cli(source, folder, additional_args={"weight-format": "fp32"})
+    return folder
 
 
 @pytest.fixture(scope="session")

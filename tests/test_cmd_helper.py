@@ -397,6 +397,9 @@ def test_a_place_that_cannot_be_written_is_an_export_error(exporter, tmp_path):
     ("safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not "
      "fully covered", "the model's files are incomplete"),
     ("RuntimeError: std::bad_alloc", "choose a smaller model"),
+    ("RuntimeError: basic_ios::clear: iostream error", "the disk is probably full"),
+    ("OSError: [Errno 27] File too large: 'x.bin'", "use another folder"),
+    ("OSError: [Errno 30] Read-only file system: 'x'", "choose a folder that you may write to"),
     ("nncf.errors.InvalidGroupSizeError: Failed to apply group-wise quantization", '"weight-format": "int8"'),
 ])
 def test_a_failure_says_what_to_do(exporter, tmp_path, printed, advice):

@@ -321,6 +321,13 @@ def test_whole_folders_are_accepted(export_copy, source_copy):
     assert require_source_dir(str(source_copy)) == source_copy
 
 
+def test_both_families_are_accepted(qwen25_dir):
+    assert "qwen2_5_vl" in (qwen25_dir / "config.json").read_text()
+    assert require_model_dir(qwen25_dir) == qwen25_dir
+    source = qwen25_dir.with_name("source of qwen25")
+    assert require_source_dir(source) == source
+
+
 @pytest.mark.parametrize("require", [require_model_dir, require_source_dir])
 def test_a_missing_folder_is_refused(require, tmp_path):
     with pytest.raises(ModelFolderError, match="There is no model folder"):

@@ -118,6 +118,13 @@ def test_a_model_that_a_session_has_edited_is_compared_too(int4_dir, processor):
     assert "4 tokens" in self_check(Pretending(model), processor)
 
 
+def test_a_qwen25_is_compared_too(qwen25_dir, processor):
+    from optimum.intel.openvino import OVModelForVisualCausalLM
+
+    model = OVModelForVisualCausalLM.from_pretrained(str(qwen25_dir), device="CPU")
+    assert "4 tokens" in self_check(Pretending(model, rounded), processor)
+
+
 def test_without_memory_for_a_copy_only_numbers_are_looked_for(ov_model, processor, int4_dir, monkeypatch):
     little = Machine(memory_free=copy_bytes(int4_dir) - 1, memory_total=1 << 40, disk_free=0, cores=1)
     monkeypatch.setattr(module, "this_machine", lambda: little)

@@ -16,13 +16,11 @@ from optimum.intel.openvino import OVModelForVisualCausalLM
 from PIL import Image
 from transformers import AutoProcessor, GenerationConfig
 
-import cmd_helper
 from chat_session import ChatSession, UnsupportedModelError
 from session import inference
 from session.prompt import build_prompt, model_inputs
 from session.reading import Work
 from session.turns import Interrupted
-from tests import random_25
 from tests.conftest import EXACT, TINY_DIR
 from tests.test_media import brightening, write_video
 from tiny_model import scenes
@@ -98,11 +96,8 @@ def qwen2(fp32_dir) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def qwen25(tmp_path_factory) -> Pair:
-    weights = random_25.write(tmp_path_factory.mktemp("qwen25"), TINY_DIR)
-    folder = weights.with_name("export of qwen25")
-    cmd_helper.optimum_cli(weights, folder, additional_args={"weight-format": "fp32"})
-    return Pair(folder)
+def qwen25(qwen25_dir) -> Pair:
+    return Pair(qwen25_dir)
 
 
 @pytest.fixture(params=["qwen2", "qwen25"])
