@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo lab test lint notebook screenshots clean setup setup-tests
+.PHONY: help run demo lab test lint notebook screenshots clean clean-models setup setup-tests
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ clean:  ## remove build/ and caches; keeps what took long: .venv, models/, check
 	rm -rf .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints
 	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} +
+
+clean-models: setup  ## list the exported models and their sizes; delete the one that NAME=... names
+	@$(VENV_PYTHON) tasks/clean_models.py $(call typed,NAME,name)
 
 setup:  ## make .venv and install requirements.txt, where that is not done
 	@"$(PYTHON)" tasks/bootstrap.py

@@ -4,24 +4,23 @@ Here: the command, the child process's environment, the folders. Not here: what 
 (`tutorial/exporter_output.py`), how they reach the reader (`tutorial/screen.py`), anything about models' insides.
 """
 
-import contextlib
 import os
 import re
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from tutorial import exporter, exporter_output
 from tutorial.child import Child
-from tutorial.models_on_disk import lock_of, log_of, size_of, workshop_of
+from tutorial.manifest import write_manifest
+from tutorial.model_folder import broken_graphs, broken_weights
+from tutorial.models_on_disk import log_of, size_of
 from tutorial.screen import Screen, make_screen, show_markdown
 from tutorial.telemetry import TELEMETRY_OFF
 from tutorial.versions import check_versions
+from tutorial.workshop import Workshop, is_empty, sole_writer
 
 # The exporter asks the hub what a model is for; for a folder it cannot, and this tutorial has one kind of model.
 LOCAL_TASK = "image-text-to-text"
@@ -74,8 +73,7 @@ def optimum_cli(model_id, output_dir, show_command=True, additional_args=None, d
     try:
         with sole_writer(output, screen := make_screen()) as workshop:
             if workshop:  # otherwise another process has just made the model
-                in_workshop = export_command(source, workshop / "model", options)
-                export(command, in_workshop, workshop, output, screen, debug_logs)
+                export(source, options, workshop, output, screen, debug_logs)
     except OSError as error:
         raise ExportError(command, None, f"{type(error).__name__}: {error}") from error
 
@@ -101,49 +99,24 @@ def wrong_folder(source: str, output: Path) -> str | None:
         return f"There is no folder {source!r}, and a model on the hub is named owner/name."
     if output.exists() and not is_empty(output):
         return f"{output} exists already: delete it, or choose another folder for the export."
+    broken = filter(None, map(broken_weights, sorted(Path(source).glob("*.safetensors"))))
+    if problem := next(broken, None):
+        return f"{source} is not a whole model: {problem}. Download or copy it again."
     return None
 
 
-def is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-@contextlib.contextmanager
-def sole_writer(output: Path, screen: Screen) -> Iterator[Path | None]:
-    """Yields an empty folder beside `output` to work in, or None if another process made `output` meanwhile.
-
-    One process at a time; what an interrupted one left is cleared away first, and our own folder afterwards.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    workshop, lock = workshop_of(output), FileLock(lock_of(output))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        screen.line(f"Another process is exporting to {output}; waiting for it.")
-        lock.acquire()
-    try:
-        shutil.rmtree(workshop, ignore_errors=True)
-        if output.exists() and not is_empty(output):
-            yield None
-        else:
-            workshop.mkdir()
-            yield workshop
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
-        lock.release()
-
-
-def export(command: list[str], in_workshop: list[str], workshop: Path, output: Path, screen: Screen,
-           debug_logs: bool) -> None:
-    """Runs `command` as `in_workshop`, which writes to `workshop`/model, and moves the finished model to `output`."""
+def export(source: str, options: list[str], workshop: Workshop, output: Path, screen: Screen, debug_logs: bool) -> None:
+    """Runs the exporter in the workshop, and moves the finished model to `output`, with its manifest in it."""
     started = time.monotonic()
-    model, log = workshop / "model", log_of(output)
+    command, model, log = export_command(source, output, options), workshop.folder / "model", log_of(output)
     try:
-        returncode, lines = run_live(in_workshop, workshop, log, screen, debug_logs)
+        returncode, lines = run_live(export_command(source, model, options), workshop, log, screen, debug_logs)
         if returncode != 0:
             raise ExportError(command, returncode, exporter_output.relevant_tail(lines), log)
-        if not any(model.glob("*.xml")):
-            raise ExportError(command, returncode, "The exporter reported success but wrote no model.", log)
+        if problem := broken_graphs(model):  # on a full disk, OpenVINO may write less than it should without a word
+            raise ExportError(command, returncode, f"The exporter reported success but wrote {problem}.", log)
+        write_manifest(model, source, options)
+        shutil.rmtree(workshop.folder / "tmp")  # if we are killed after the next line, nothing large is left
         if output.exists():
             output.rmdir()  # it is empty; only POSIX renames over an empty folder
         model.rename(output)
@@ -154,14 +127,18 @@ def export(command: list[str], in_workshop: list[str], workshop: Path, output: P
     screen.close(f"Exported to {output}: {megabytes:,.0f} MB in {minutes(time.monotonic() - started)}")
 
 
-def run_live(command: list[str], workshop: Path, log: Path, screen: Screen, debug_logs: bool) -> tuple[int, list]:
-    """Runs the exporter, showing what matters as it comes and logging all; returns its exit code and its lines."""
-    scratch = workshop / "tmp"
+def run_live(command: list[str], workshop: Workshop, log: Path, screen: Screen, debug_logs: bool) -> tuple[int, list]:
+    """Runs the exporter, showing what matters as it comes and logging all; returns its exit code and its lines.
+
+    The child holds the lock, too: where it outlives us, the next export waits for its end instead of mixing with it.
+    """
+    scratch = workshop.folder / "tmp"
     scratch.mkdir()
     # The exporter keeps the uncompressed model in the temporary folder: ours is on the right disk, and cleared away.
     env = {**os.environ, **CHILD_ENVIRONMENT, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch.resolve()))}
     started, lines = time.monotonic(), []
-    with log.open("w", encoding="utf-8") as log_file, Child(exporter_argv(command), env) as child:
+    with (log.open("w", encoding="utf-8") as log_file,
+          Child(exporter_argv(command), env, holds=[workshop.lock]) as child):
         for piece in child.pieces(TICK_S):
             if piece is None:
                 screen.status(f"Exporting, {minutes(time.monotonic() - started)} so far")

@@ -1,44 +1,97 @@
-"""A Qwen2-VL of true size with random weights, for what depends on size alone: `python benchmarks/random_model.py OUT`.
+"""A model of true size with random weights, for what depends on size alone: `python benchmarks/random_model.py OUT`.
 
-It answers nonsense. Export it, load it, time it: memory and speed are those of the real model, whose weights need a
-download. The tokenizer and processor are the practice model's: 1024 of the 151 936 words are ever used.
-Not here: measuring anything.
+Qwen2-VL or Qwen2.5-VL. It answers nonsense. Export it, load it, time it: memory and speed are those of the real model,
+whose weights need a download. Written file by file, so that a 7B takes as much memory as its largest file. The
+tokenizer and processor are the practice model's: 1024 of the 151 936 words are ever used. Not here: measuring anything.
 """
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoProcessor, Qwen2VLConfig, Qwen2VLForConditionalGeneration
+import transformers
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+from transformers import CONFIG_MAPPING, AutoModelForImageTextToText, AutoProcessor
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
-from tutorial.costs import CONFIG_2B, CONFIG_7B, PRACTICE_DIR  # noqa: E402
+from tutorial.model_list import PRACTICE_DIR  # noqa: E402
+from tutorial.shapes import SHAPES  # noqa: E402
 
-SIZES = {"2b": CONFIG_2B, "7b": CONFIG_7B}
+FILE_SIZE = "2GB"
+EMBEDDINGS = "model.language_model.embed_tokens.weight"  # also the output layer, where there is none of its own
 
 
-def random_model(size: str, practice: dict, words: list[int]) -> Qwen2VLForConditionalGeneration:
-    """A model of the shape of Qwen2-VL `size`, in bfloat16, whose special tokens are those of the config `practice`,
-    and which writes nothing but the tokens `words`.
+def write_model(shape: dict, out: Path, layout: str = "new", file_size: str = FILE_SIZE) -> int:
+    """Write a model of `shape` (a config as in tutorial/shapes.py) to `out`; returns how many parameters it has.
+
+    layout: "new" as Transformers 5 names things, "old" as the checkpoints on the hub do. The weights are the same.
     """
-    shape = dict(SIZES[size])
-    vision = {**shape.pop("vision_config"), "num_heads": 16}
-    tied, tokens = shape.pop("tie_word_embeddings"), {k: v for k, v in practice.items() if k.endswith("token_id")}
-    rope = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [16, 24, 24]}
-    text = {**shape, "rope_parameters": rope, "max_position_embeddings": 32768, "tie_word_embeddings": tied}
-    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **tokens)
-    torch.manual_seed(0)
-    model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
-    with torch.no_grad():
-        head = model.get_output_embeddings().weight
-        kept = head[words].clone()
-        head.zero_()
-        head[words] = kept
-    return model
+    config = config_of(shape)
+    with torch.device("meta"):  # names and shapes without memory
+        weights = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16).state_dict()
+    if config.tie_word_embeddings:
+        del weights["lm_head.weight"]
+    out.mkdir(parents=True, exist_ok=True)
+    processor = AutoProcessor.from_pretrained(PRACTICE_DIR)
+    write_weights(weights, whole_words(processor.tokenizer), out, layout, file_size)
+    write_config(config, out, layout)
+    write_processor(processor, config, out)
+    return sum(tensor.numel() for tensor in weights.values())
+
+
+def write_weights(weights: dict, words: list[int], out: Path, layout: str, file_size: str) -> None:
+    """Writes random numbers for the tensors `weights`, one file after another, and the index that names them."""
+    output = "lm_head.weight" if "lm_head.weight" in weights else EMBEDDINGS
+    sources = {old_name(name) if layout == "old" else name: name for name in weights}
+    numbers = {name: number for number, name in enumerate(weights)}
+    shards = split_torch_state_dict_into_shards({name: weights[source] for name, source in sources.items()},
+                                                max_shard_size=file_size)
+    for file, names in shards.filename_to_tensors.items():
+        tensors = {name: random_tensor(sources[name], weights[sources[name]].shape, numbers[sources[name]])
+                   for name in names}
+        for name in names:
+            if sources[name] == output:
+                keep_rows(tensors[name], words)
+        save_file(tensors, out / file, metadata={"format": "pt"})
+    if shards.is_sharded:
+        index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
+        (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+
+
+def config_of(shape: dict):
+    """The configuration of `shape`, with the practice model's special tokens."""
+    practice = json.loads((PRACTICE_DIR / "config.json").read_text(encoding="utf-8"))
+    tokens = {name: value for name, value in practice.items() if name.endswith("token_id")}
+    text = {name: value for name, value in shape.items() if name not in ("model_type", "vision_config")}
+    half = text["hidden_size"] // text["num_attention_heads"] // 2  # of a head's width
+    sections = [half * 2 // 8, half * 3 // 8, half * 3 // 8]  # time, height, width: 16, 24, 24 in the hub's models
+    rope = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": sections}
+    ends = {name: tokens[name] for name in ("bos_token_id", "eos_token_id")}
+    text |= {"rope_parameters": rope, "max_position_embeddings": 32768, **ends}
+    return CONFIG_MAPPING[shape["model_type"]](text_config=text, vision_config=shape["vision_config"],
+                                               tie_word_embeddings=text["tie_word_embeddings"], **tokens)
+
+
+def random_tensor(name: str, shape, number: int) -> torch.Tensor:
+    """As Transformers initialises a tensor of that name, in bfloat16; the same for the same `number`."""
+    if name.endswith("bias"):
+        return torch.zeros(shape, dtype=torch.bfloat16)
+    if len(shape) == 1:  # a norm
+        return torch.ones(shape, dtype=torch.bfloat16)
+    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=torch.Generator().manual_seed(number))
+
+
+def keep_rows(head: torch.Tensor, words: list[int]) -> None:
+    """Makes a model write nothing but the tokens `words`."""
+    others = torch.ones(len(head), dtype=torch.bool)
+    others[words] = False
+    head[others] = 0
 
 
 def whole_words(tokenizer) -> list[int]:
@@ -46,17 +99,53 @@ def whole_words(tokenizer) -> list[int]:
     return [token for token in range(len(tokenizer)) if re.fullmatch(" [a-z]+", tokenizer.decode([token]))]
 
 
+# ---- the hub's older layout, and the files around the weights --------------------------------------------------------
+
+def old_name(name: str) -> str:
+    return name.replace("model.visual.", "visual.").replace("model.language_model.", "model.")
+
+
+def flat(config: dict) -> dict:
+    """A config with `text_config`, as Transformers 5 writes it, in the layout of the hub's checkpoints."""
+    text = dict(config["text_config"])
+    rope = text.pop("rope_parameters")
+    for name in ("model_type", "layer_types", "dtype"):
+        text.pop(name, None)
+    top = {name: value for name, value in config.items() if name not in ("text_config", "dtype")}
+    return {**text, **top, "rope_theta": rope["rope_theta"], "torch_dtype": config.get("dtype", "bfloat16"),
+            "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]}, "transformers_version": "4.41.2"}
+
+
+def write_config(config, out: Path, layout: str) -> None:
+    config.architectures = [f"{family(config)}ForConditionalGeneration"]
+    config.dtype = "bfloat16"
+    config.save_pretrained(out)
+    if layout == "old":
+        file = out / "config.json"
+        file.write_text(json.dumps(flat(json.loads(file.read_text())), indent=2))
+
+
+def write_processor(practice, config, out: Path) -> None:
+    """The practice model's processor as the class of this family of models."""
+    getattr(transformers, f"{family(config)}Processor")(
+        image_processor=practice.image_processor, tokenizer=practice.tokenizer,
+        video_processor=practice.video_processor, chat_template=practice.chat_template).save_pretrained(out)
+
+
+def family(config) -> str:
+    """What the names of Transformers' classes begin with: Qwen2VL or Qwen2_5_VL."""
+    return type(config).__name__.removesuffix("Config")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write the model to: 4.4 GB for 2b, 16.6 GB for 7b")
-    parser.add_argument("--size", choices=SIZES, default="2b")
+    parser.add_argument("--size", choices=SHAPES, default="2b")
+    parser.add_argument("--layout", choices=["new", "old"], default="new",
+                        help="names as in Transformers 5, or as in the hub's checkpoints")
     options = parser.parse_args()
-    practice = Qwen2VLConfig.from_pretrained(PRACTICE_DIR).to_dict()
-    processor = AutoProcessor.from_pretrained(PRACTICE_DIR)
-    model = random_model(options.size, practice, whole_words(processor.tokenizer))
-    model.save_pretrained(options.out)
-    processor.save_pretrained(options.out)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e9:.2f} billion random parameters in {options.out}")
+    parameters = write_model(SHAPES[options.size], options.out, options.layout)
+    print(f"{parameters / 1e9:.2f} billion random parameters in {options.out}")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,12 @@ Does not: the page (gradio_helper.py), the export (cmd_helper.py), what a model 
 """
 
 import argparse
-import re
 import sys
 import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SET_UP = "the packages are not installed in this Python: run `make demo`, or `python3 tasks/bootstrap.py` first"
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 VISUAL_TOKEN = 28 * 28  # pixels
 BUDGET = {"min_pixels": 256 * VISUAL_TOKEN, "max_pixels": 1280 * VISUAL_TOKEN}  # of one picture, as in the notebook
 
@@ -26,14 +24,14 @@ def main(argv=None) -> int:
     sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
     try:
         from cmd_helper import ExportError
-        from notebook_utils import DeviceError, ModelFolderError, VersionError
+        from notebook_utils import DeviceError, HubError, ModelFolderError, VersionError
     except ModuleNotFoundError as error:
         return fail(f"{error}; {SET_UP}")
     try:
         serve(args)
-    except (DeviceError, ExportError, ModelFolderError, VersionError) as error:
+    except (DeviceError, ExportError, HubError, ModelFolderError, VersionError) as error:
         return fail(str(error))
-    except OSError as error:  # no such name on the hub, no network, no free port
+    except OSError as error:  # no free port, a folder that cannot be read
         return fail(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         return fail("interrupted")
@@ -82,37 +80,51 @@ def serve(args: argparse.Namespace) -> None:
 def find(typed: str | None) -> tuple[str, str]:
     """(what to export, what to load) for what was typed: None for the practice model, a hub name, a folder.
 
-    The two are equal for a model that is OpenVINO's already. Raises ModelFolderError for anything else.
+    The two are equal for a model that is known to be OpenVINO's already. Raises ModelFolderError for anything else.
     """
     from notebook_utils import model_choices
+    from tutorial.model_list import HUB_ID, hub_export_dir
 
     choices = model_choices()
     known = {None: choices[0], **{choice.source: choice for choice in choices}}
-    if typed not in known and HUB_NAME.fullmatch(typed) and not Path(typed).is_dir():
-        # On the hub, "-ov" marks models that are OpenVINO's already.
-        return typed, typed if typed.endswith("-ov") else str(ROOT / "models" / typed.rpartition("/")[2] / "INT4")
-    choice = known[typed] if typed in known else model_choices(own_folder=typed)[-1]
+    if typed not in known and HUB_ID.fullmatch(typed) and not Path(typed).is_dir():
+        return typed, hub_export_dir(typed)  # the hub is asked only if there is no export yet
+    choice = known[typed] if typed in known else model_choices(typed)[-1]
     return choice.source, choice.load_from
+
+
+def on_disk(source: str, load_from: str) -> Path:
+    """The folder of an OpenVINO model: `load_from`, which is exported from `source` if it is not there yet.
+
+    A name on the hub is downloaded first, and taken as it is if it is OpenVINO's already.
+    """
+    from cmd_helper import optimum_cli
+    from notebook_utils import fetch_model, require_model_dir
+    from tutorial.model_folder import is_exported
+
+    if Path(load_from).is_dir():
+        return require_model_dir(load_from)
+    folder = fetch_model(source)
+    if is_exported(folder):
+        return folder
+    optimum_cli(folder, load_from, additional_args={"weight-format": "int4"})
+    return require_model_dir(load_from)
 
 
 def load(source: str, load_from: str, device: str):
     """The model at `load_from`, exported from `source` if it is not there yet, and its processor."""
-    from cmd_helper import optimum_cli
-    from notebook_utils import require_model_dir, turn_off_library_telemetry
+    from notebook_utils import turn_off_library_telemetry
 
-    if source != load_from and not Path(load_from).exists():
-        optimum_cli(source, load_from, additional_args={"weight-format": "int4"})
-    if Path(load_from).is_dir():
-        require_model_dir(load_from)
-    print(f"Loading {load_from} on {device}", flush=True)
+    folder = on_disk(source, load_from)
+    print(f"Loading {folder} on {device}", flush=True)
     turn_off_library_telemetry()
     from optimum.intel.openvino import OVModelForVisualCausalLM
     from transformers import AutoProcessor
 
-    model = OVModelForVisualCausalLM.from_pretrained(load_from, device=device, compile=False)  # a session does
+    model = OVModelForVisualCausalLM.from_pretrained(folder, device=device, compile=False)  # a session does
     # The practice model knows pictures of up to 400 visual tokens, and its own settings say so.
     budget = {} if getattr(model.config, "practice_model", False) else BUDGET
-    return model, AutoProcessor.from_pretrained(load_from, **budget)
+    return model, AutoProcessor.from_pretrained(folder, **budget)
 
 
 if __name__ == "__main__":

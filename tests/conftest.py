@@ -9,7 +9,7 @@ Fixtures (all made once per session):
   tiny_dir       the practice model as shipped, a Hugging Face folder
   exported       exported("int4") -> Export; "fp32", "fp16" and "int8" likewise
   int4_dir, fp32_dir          the folders of two of those
-  random_25_dir, random_25_export   a Qwen2.5-VL of random weights (tests/random_25.py), and its fp32 export
+  qwen25_dir     an exported Qwen2.5-VL that knows nothing
   ov_model, ov_model_fp32     loaded from them on the CPU (the second computes in float32 throughout)
   processor      the processor saved with the INT4 export
   bare_environment            one per test: variables for a child process, see there
@@ -41,7 +41,8 @@ EXPORTS = ROOT / "build" / "test-exports"
 GUARD_DIR = Path(socket_guard.__file__).parent
 EXPORTERS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "openvino-tokenizers", "nncf")
 OUR_EXPORT_CODE = ("cmd_helper.py", "tutorial/child.py", "tutorial/exporter.py", "tutorial/exporter_output.py",
-                   "tutorial/screen.py", "tutorial/telemetry.py")
+                   "tutorial/manifest.py", "tutorial/screen.py", "tutorial/telemetry.py", "tutorial/tether.py",
+                   "tutorial/workshop.py")
 PERSONAL = ("HF_TOKEN", "HF_ENDPOINT", ENDPOINT_VARIABLE, "GRADIO_SHARE", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT",
             "GRADIO_ROOT_PATH", "GRADIO_ALLOWED_PATHS", "JUPYTER_CONFIG_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
             "http_proxy", "https_proxy", "all_proxy")
@@ -203,16 +204,14 @@ def fp32_dir(exported) -> Path:
 
 
 @pytest.fixture(scope="session")
-def random_25_dir(tmp_path_factory, tiny_dir) -> Path:
-    from tests import random_25  # imports the hub's library, which reads its settings then
-    return random_25.write(tmp_path_factory.mktemp("qwen2.5"), tiny_dir)
+def qwen25_dir(tmp_path_factory) -> Path:
+    """A Qwen2.5-VL of random weights (`tests/random_25.py`), exported in float32; beside it "source of qwen25"."""
+    from tests import random_25
 
-
-@pytest.fixture(scope="session")
-def random_25_export(random_25_dir) -> Path:
-    output = random_25_dir.with_name("export of qwen2.5")
-    cmd_helper.optimum_cli(random_25_dir, output, additional_args={"weight-format": "fp32"})
-    return output
+    source = random_25.write(tmp_path_factory.mktemp("qwen25") / "source of qwen25", TINY_DIR)
+    folder = source.with_name("export of qwen25")
+    cmd_helper.optimum_cli(source, folder, additional_args={"weight-format": "fp32"})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,12 @@ import tutorial.child
 import tutorial.versions
 from cmd_helper import ExportError, optimum_cli
 from notebook_utils import VersionError, require_model_dir
+from tutorial.manifest import MANIFEST
 from tutorial.screen import TextScreen
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = "import os, signal, sys, time; from pathlib import Path; OUT = Path(sys.argv[5])\n"
-WRITE_A_MODEL = "OUT.mkdir(); (OUT / 'openvino_language_model.xml').write_text('<net/>')\n"
+WRITE_A_MODEL = "OUT.mkdir(); (OUT / 'openvino_language_model.xml').write_text('<net></net>')\n"
 WEIGHT_TYPES = {"fp32": "f32", "fp16": "f16", "int8": "u8", "int4": "u4"}  # as OpenVINO's graphs name them
 COMPRESSED = ("int8", "int4")
 TABLE_TITLE = "INFO:nncf:Statistics of the bitwidth distribution:"
@@ -273,7 +274,7 @@ def test_what_an_interrupted_export_left_is_cleared_by_the_next(exporter, tmp_pa
     exporter(WRITE_A_MODEL)
     optimum_cli("owner/name", tmp_path / "out")
     assert not left.parent.exists()
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["openvino_language_model.xml"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"openvino_language_model.xml", MANIFEST}
 
 
 def test_the_exporters_temporary_files_are_ours_to_clear(exporter, tmp_path):
@@ -396,6 +397,9 @@ def test_a_place_that_cannot_be_written_is_an_export_error(exporter, tmp_path):
     ("safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not "
      "fully covered", "the model's files are incomplete"),
     ("RuntimeError: std::bad_alloc", "choose a smaller model"),
+    ("RuntimeError: basic_ios::clear: iostream error", "the disk is probably full"),
+    ("OSError: [Errno 27] File too large: 'x.bin'", "use another folder"),
+    ("OSError: [Errno 30] Read-only file system: 'x'", "choose a folder that you may write to"),
     ("nncf.errors.InvalidGroupSizeError: Failed to apply group-wise quantization", '"weight-format": "int8"'),
 ])
 def test_a_failure_says_what_to_do(exporter, tmp_path, printed, advice):

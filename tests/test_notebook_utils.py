@@ -1,4 +1,4 @@
-"""`notebook_utils`: choices, costs, downloads, telemetry, model folders and clean-up, each with its failures.
+"""`notebook_utils`: choices, downloads, telemetry, model folders and clean-up, each with its failures.
 
 Web servers run on the loopback address; the model folders are copies of the practice model and of its INT4 export.
 """
@@ -25,7 +25,6 @@ from notebook_utils import (
     DownloadError,
     ModelFolderError,
     collect_telemetry,
-    costs_table,
     delete_model,
     device_widget,
     download_file,
@@ -36,8 +35,9 @@ from notebook_utils import (
     require_model_dir,
     require_source_dir,
 )
-from tutorial import choices, costs, downloads, models_on_disk, telemetry, versions
-from tutorial.model_size import BYTES, count_parameters, export_bytes
+from tutorial import choices, downloads, models_on_disk, telemetry, versions
+from tutorial.manifest import MANIFEST
+from tutorial.model_size import BYTES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -147,85 +147,6 @@ def test_every_format_of_the_quantization_widget_is_one_that_exports_are_tested_
     widget = quantization_widget()
     assert widget.value == "int4"
     assert set(widget.options.values()) == set(BYTES)
-
-
-# ---- what a model costs ---------------------------------------------------------------------------------------------
-
-def transformers_count(config: dict) -> int:
-    import torch
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-    with torch.device("meta"):
-        model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**config))
-    model.tie_weights()  # loading does this; building alone does not
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("config", [costs.CONFIG_2B, costs.CONFIG_7B], ids=["2B", "7B"])
-def test_parameters_are_counted_as_transformers_builds_them(config):
-    text = {name: value for name, value in config.items() if name != "vision_config"}
-    nested = {"text_config": text, "vision_config": config["vision_config"],
-              "tie_word_embeddings": config["tie_word_embeddings"]}
-    assert count_parameters(nested) == count_parameters(config)
-    assert count_parameters(config).total == transformers_count(nested)
-
-
-def test_the_practice_models_parameters_are_counted_from_its_nested_config(tiny_dir):
-    from safetensors import safe_open
-
-    with safe_open(tiny_dir / "model.safetensors", "pt") as weights:
-        stored = sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118, not a dict
-    assert count_parameters(json.loads((tiny_dir / "config.json").read_text())).total == stored
-
-
-@pytest.mark.parametrize("weight_format", BYTES)
-def test_the_computed_size_is_that_of_a_real_export(exported, tiny_dir, weight_format):
-    parts = exported(weight_format).model_dir.glob("openvino_*_model.bin")
-    real = sum(path.stat().st_size for path in parts)
-    computed = export_bytes(count_parameters(json.loads((tiny_dir / "config.json").read_text())), weight_format)
-    assert computed == pytest.approx(real, rel=0.03)
-
-
-def test_the_computed_size_of_2b_is_the_measured_one():
-    assert export_bytes(count_parameters(costs.CONFIG_2B)) == pytest.approx(1.8e9, rel=0.03)
-
-
-def test_the_table_says_what_is_measured_and_what_is_not():
-    rows = {row.split("|")[1].strip(): row for row in costs_table(model_choices()).splitlines() if row.startswith("| ")}
-    assert "| 4.4 GB | 1.8 GB | 16.5 GB, measured | 4, measured |" in rows["Qwen/Qwen2-VL-2B-Instruct"]
-    assert "| 16.6 GB | 5.2 GB | 61.9 GB, scaled from 2B | not measured |" in rows["Qwen/Qwen2-VL-7B-Instruct"]
-    assert len(rows) == 1 + 4  # the heading, too
-
-
-def test_the_practice_model_comes_first_and_needs_no_download():
-    first = model_choices()[0]
-    assert (first.download, first.needs_export) == ("none", True)
-    assert require_source_dir(ROOT / first.source)
-
-
-def test_paths_inside_the_current_folder_are_shown_relative_to_it(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    practice = model_choices()[0]
-    assert practice.source == str(Path("tiny_model/weights"))
-    assert re.fullmatch(r"models/practice-model-[0-9a-f]{6}/INT4", Path(practice.load_from).as_posix())
-
-
-def test_my_own_folder_is_exported_if_it_is_not_an_export_yet(tiny_dir, int4_dir):
-    original = model_choices(tiny_dir)[-1]
-    assert (original.source, original.needs_export) == (str(tiny_dir), True)
-    assert (original.ram.endswith("scaled from 2B"), original.minutes) == (True, "not measured")
-    export = model_choices(int4_dir)[-1]
-    assert (export.load_from, export.needs_export) == (str(int4_dir), False)
-
-
-def test_own_folders_of_the_same_name_do_not_share_an_export(tiny_dir, tmp_path):
-    twins = [shutil.copytree(tiny_dir, tmp_path / parent / "checkpoint") for parent in ("a", "b")]
-    assert len({model_choices(twin)[-1].load_from for twin in twins}) == 2
-
-
-def test_an_own_folder_that_is_no_model_is_refused(tmp_path):
-    with pytest.raises(ModelFolderError):
-        model_choices(tmp_path)
 
 
 # ---- downloads ------------------------------------------------------------------------------------------------------
@@ -378,9 +299,12 @@ def test_the_pins_are_inside_the_window():
 
 # ---- is a folder a whole model? -------------------------------------------------------------------------------------
 
-@pytest.fixture
-def export_copy(int4_dir, tmp_path) -> Path:
-    return shutil.copytree(int4_dir, tmp_path / "a model")
+@pytest.fixture(params=["with its manifest", "without"])
+def export_copy(int4_dir, tmp_path, request) -> Path:
+    folder = shutil.copytree(int4_dir, tmp_path / "a model")
+    if request.param == "without":  # as ready-made ones and earlier exports are
+        (folder / MANIFEST).unlink()
+    return folder
 
 
 @pytest.fixture
@@ -395,6 +319,13 @@ def cut(file: Path, share: float) -> None:
 def test_whole_folders_are_accepted(export_copy, source_copy):
     assert require_model_dir(str(export_copy)) == export_copy
     assert require_source_dir(str(source_copy)) == source_copy
+
+
+def test_both_families_are_accepted(qwen25_dir):
+    assert "qwen2_5_vl" in (qwen25_dir / "config.json").read_text()
+    assert require_model_dir(qwen25_dir) == qwen25_dir
+    source = qwen25_dir.with_name("source of qwen25")
+    assert require_source_dir(source) == source
 
 
 @pytest.mark.parametrize("require", [require_model_dir, require_source_dir])
@@ -460,8 +391,8 @@ def test_a_missing_shard_is_named(source_copy):
 
 @pytest.mark.parametrize("require", [require_model_dir, require_source_dir])
 def test_a_model_of_another_architecture_is_named(require, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
-    with pytest.raises(ModelFolderError, match="holds a model of type 'qwen2_5_vl'"):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    with pytest.raises(ModelFolderError, match=r"holds a model of type 'qwen3_vl'.* runs qwen2_vl and qwen2_5_vl "):
         require(tmp_path)
 
 

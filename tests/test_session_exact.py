@@ -96,8 +96,8 @@ def qwen2(fp32_dir) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def qwen25(random_25_export) -> Pair:
-    return Pair(random_25_export)
+def qwen25(qwen25_dir) -> Pair:
+    return Pair(qwen25_dir)
 
 
 @pytest.fixture(params=["qwen2", "qwen25"])

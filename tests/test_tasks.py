@@ -170,9 +170,8 @@ def test_practice_model_is_the_default():
 
 @pytest.mark.parametrize("typed, load_from", [
     ("Qwen/Qwen2-VL-2B-Instruct", str(ROOT / "models/Qwen2-VL-2B-Instruct/INT4")),
-    ("someone/Qwen2-VL-of-mine", str(ROOT / "models/Qwen2-VL-of-mine/INT4")),
+    ("someone/Qwen2-VL-of-mine", str(ROOT / "models/someone--Qwen2-VL-of-mine/INT4")),
     ("OpenVINO/Qwen2-VL-7B-Instruct-int4-ov", "OpenVINO/Qwen2-VL-7B-Instruct-int4-ov"),
-    ("someone/Qwen2-VL-of-mine-int4-ov", "someone/Qwen2-VL-of-mine-int4-ov"),
 ])
 def test_name_on_the_hub_is_exported_unless_it_is_openvinos_already(typed, load_from):
     assert find(typed) == (typed, load_from)

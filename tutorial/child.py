@@ -1,6 +1,7 @@
 """A child process whose output is read while it runs, and which never outlives the `with` block that started it.
 
-What its output means is the callers' business.
+Nor, on Linux, the process: killed outright, it takes the child with it (`tutorial/tether.py`). Elsewhere the child goes
+on until it prints its next line, which nobody reads. What its output means is the callers' business.
 """
 
 import codecs
@@ -9,8 +10,10 @@ import queue
 import re
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 PIECE = re.compile(r"([^\r\n]*)(\r?\n|\r(?!\Z))")  # a last \r may be the first half of \r\n: wait for the rest
@@ -24,16 +27,19 @@ class Piece(NamedTuple):
 
 
 class Child:
-    """Runs `argv`; use as a context manager. stderr joins stdout, and there is no input to wait for."""
+    """Runs `argv`; use as a context manager. stderr joins stdout, and there is no input to wait for.
 
-    def __init__(self, argv: list[str], env: dict[str, str]) -> None:
-        self.argv, self.env = argv, env
+    holds: descriptors that the child keeps open as long as it lives, such as a lock's. Not on Windows.
+    """
+
+    def __init__(self, argv: list[str], env: dict[str, str], holds: Sequence[int] = ()) -> None:
+        self.argv, self.env, self.holds = argv, env, () if os.name == "nt" else holds
         self.output: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def __enter__(self) -> "Child":
         # No session of its own: whoever ends our process group (a closed terminal, a restarted kernel) ends it too.
-        self.process = subprocess.Popen(self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(tethered(self.argv), env=self.env, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=self.holds)
         threading.Thread(target=self._read, daemon=True).start()
         return self
 
@@ -82,3 +88,10 @@ class Child:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C means now
             self.process.kill()
             self.process.wait()
+
+
+def tethered(argv: list[str]) -> list[str]:
+    """`argv`, such that the child ends when this process does, however that comes about; as it is where not Linux."""
+    if not sys.platform.startswith("linux"):
+        return argv
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")), str(os.getpid()), *argv]

@@ -1,6 +1,6 @@
 """What a reader chooses with a click (device, weight format), and the check of a device that was typed.
 
-The choice of a model, with its costs, is in `tutorial/costs.py`.
+The choice of a model is in `tutorial/model_list.py`, its costs are in `tutorial/costs.py`.
 """
 
 from tutorial.telemetry import turn_off_library_telemetry

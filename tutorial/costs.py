@@ -1,128 +1,191 @@
-"""The models a reader can choose, and what each costs: download, disk, memory, minutes.
+"""What a model costs, as a table for one machine: download, disk, memory, minutes, the first answer, words a second.
 
-Sizes are computed from a model's config. Memory and minutes are measured, or say how they were come by, or that nobody
-has measured them. Exporting and loading are the notebook's business.
+Sizes are computed from a model's config; the rest is measured (`tutorial/measured.py`), or scaled from what was
+measured, or "not measured". Which models there are to choose from is in `tutorial/model_list.py`.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import linear_regression
 
-from tutorial.model_folder import half_written, is_exported, read_json, require_model_dir, require_source_dir
-from tutorial.model_size import BYTES, Parameters, count_parameters, export_bytes
-from tutorial.models_on_disk import MODELS_DIR, size_of
+from tutorial.machine import Machine
+from tutorial.measured import EXPORTS, RUNS, SCRATCH_BYTES
+from tutorial.model_size import BYTES, Parameters, export_bytes
 
-PRACTICE_DIR = MODELS_DIR.parent / "tiny_model" / "weights"
 NOT_MEASURED = "not measured"
 NOTHING = "none"
-MEASURED_ON = "two AVX2 cores"
-
-# The shapes in https://huggingface.co/Qwen/Qwen2-VL-2B-Instruct/blob/main/config.json and its 7B sibling.
-HUB_VISION = {"depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "patch_size": 14, "spatial_merge_size": 2,
-              "temporal_patch_size": 2}
-CONFIG_2B = {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
-             "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True,
-             "vision_config": {**HUB_VISION, "hidden_size": 1536}}
-CONFIG_7B = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-             "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
-             "vision_config": {**HUB_VISION, "hidden_size": 3584}}
-RAM_2B = 16.5e9  # peak of its INT4 export, measured
+# Of the question that runs were measured with: patches of its picture, and tokens of its prompt.
+PATCHES, PROMPT_TOKENS = 1536, 463
+COLUMNS = ("Model", "Download", "Disk, INT4", "Memory to convert", "Minutes to convert", "Memory to run",
+           "First word, s", "Words a second")
 
 
 @dataclass(frozen=True)
-class ModelChoice:
-    """One entry of the dropdown. Costs are texts, ready to be shown."""
-    label: str
-    source: str  # what to export: a folder or a name on the hub
-    load_from: str  # what to load: the folder of the export, or the name of a ready-made model on the hub
-    needs_export: bool  # False where `source` is an OpenVINO model already
-    download: str
-    disk: str  # of the export
-    ram: str  # peak while exporting
-    minutes: str  # of exporting
+class Figure:
+    value: float
+    scaled: bool = False  # True where another shape was measured, not this one
 
 
-def model_choices(own_folder=None) -> list[ModelChoice]:
-    """The practice model first, then those on the hub, then the reader's own folder if one is named.
+NONE = Figure(0)
 
-    own_folder: a Qwen2-VL as Transformers saves it, or an export of one. Raises ModelFolderError if it is neither.
+
+@dataclass(frozen=True)
+class Costs:
+    """None stands for what nobody has measured."""
+    download: float  # bytes
+    disk: float  # bytes, of the INT4 model
+    export_disk: float  # bytes beside it while it is made
+    export_memory: Figure | None  # bytes at the peak
+    export_minutes: Figure | None
+    run_memory: Figure | None  # bytes at the peak
+    first_word_s: Figure | None  # of a question about a picture
+    words_s: Figure | None  # after the first, counted in tokens
+
+
+def costs_of(shape: Parameters, download: float, exports: dict, runs: dict) -> Costs:
+    """The costs of a model that is still to be exported.
+
+    exports, runs: measurements of `tutorial/measured.py`, by the Parameters that they were measured with.
     """
-    seven_b = count_parameters(CONFIG_7B)
-    choices = [
-        practice_choice(),
-        hub_choice("Qwen/Qwen2-VL-2B-Instruct", count_parameters(CONFIG_2B), f"{gigabytes(RAM_2B)}, measured",
-                   minutes="4, measured"),
-        hub_choice("Qwen/Qwen2-VL-7B-Instruct", seven_b, scaled_ram(seven_b), minutes=NOT_MEASURED),
-        ready_made_choice("OpenVINO/Qwen2-VL-7B-Instruct-int4-ov", seven_b),
-    ]
-    return [*choices, own_choice(Path(own_folder).expanduser())] if own_folder else choices
+    run = run_costs(shape, runs)
+    return Costs(
+        download=download, disk=export_bytes(shape), export_disk=shape.total * SCRATCH_BYTES,
+        export_memory=estimate(shape, {known: row.memory for known, row in exports.items()}, total),
+        export_minutes=estimate(shape, {known: row.minutes for known, row in exports.items()}, total), **run)
 
 
-def costs_table(choices: list[ModelChoice]) -> str:
-    """The costs as a Markdown table, with what its words mean below."""
-    rows = ["| Model | Download | Disk, INT4 | Memory to convert | Minutes to convert |", "|---|---|---|---|---|"]
-    rows += [f"| {c.label} | {c.download} | {c.disk} | {c.ram} | {c.minutes} |" for c in choices]
-    note = (f"Sizes are those of the weights, computed from each model's config. Measured: on {MEASURED_ON}, without "
-            "the download. Scaled from 2B: the same bytes per parameter.")
-    return "\n".join([*rows, "", note])
+def run_costs(shape: Parameters, runs: dict) -> dict[str, Figure | None]:
+    """What answering costs, as keywords of Costs."""
+    wait = estimate(shape, {known: 1 / row.tokens_s for known, row in runs.items()}, bytes_per_word)
+    return {"run_memory": estimate(shape, {known: row.memory for known, row in runs.items()}, export_bytes),
+            "first_word_s": estimate(shape, {known: row.first_answer_s for known, row in runs.items()}, arithmetic),
+            "words_s": wait and Figure(1 / wait.value, wait.scaled)}
 
 
-def practice_choice() -> ModelChoice:
-    # By content: what was exported before a new training run must not be taken for it.
-    weights = (require_source_dir(PRACTICE_DIR) / "model.safetensors").read_bytes()
-    size = gigabytes(export_bytes(read_shape(PRACTICE_DIR)))
-    return ModelChoice("Practice model (coloured shapes)", as_shown(PRACTICE_DIR),
-                       export_dir("practice-model", weights), needs_export=True, download=NOTHING, disk=size,
-                       ram="1.3 GB, measured", minutes="under 1, measured")
+def estimate(shape: Parameters, measured: dict[Parameters, float], size) -> Figure | None:
+    """What was measured for `shape`, or what lies on the straight line through all that was; None without a line.
+
+    size: what the figure grows with, a function of Parameters.
+    """
+    if shape in measured:
+        return Figure(measured[shape])
+    if len(measured) < 2:
+        return None
+    slope, start = linear_regression([size(known) for known in measured], list(measured.values()))
+    return Figure(max(start + slope * size(shape), min(measured.values())), scaled=True)
 
 
-def hub_choice(name: str, shape: Parameters, ram: str, minutes: str) -> ModelChoice:
-    folder = MODELS_DIR / name.rpartition("/")[2] / "INT4"
-    return ModelChoice(name, name, as_shown(folder), needs_export=True, download=gigabytes(shape.total * BYTES["fp16"]),
-                       disk=gigabytes(export_bytes(shape)), ram=ram, minutes=minutes)
+def total(shape: Parameters) -> int:
+    return shape.total
 
 
-def ready_made_choice(name: str, shape: Parameters) -> ModelChoice:
-    size = gigabytes(export_bytes(shape))
-    return ModelChoice(f"{name} (ready-made)", name, name, needs_export=False, download=size, disk=size,
-                       ram=NOTHING, minutes=NOTHING)
+def bytes_per_word(shape: Parameters) -> float:
+    """What has to be fetched from memory to write one token; that takes longer than calculating with it."""
+    return shape.language * BYTES["int4"] + shape.head * BYTES["int8"]
 
 
-def own_choice(folder: Path) -> ModelChoice:
-    label = f"My own folder: {folder.name}"
-    if is_exported(folder):
-        path = str(require_model_dir(folder))
-        return ModelChoice(label, path, path, needs_export=False, download=NOTHING, disk=gigabytes(size_of(folder)),
-                           ram=NOTHING, minutes=NOTHING)
-    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns)
-                   for path in require_source_dir(folder).iterdir())
-    identity = repr((str(folder.resolve()), files)).encode()  # checkpoints of the same name are not the same model
-    shape = read_shape(folder)
-    return ModelChoice(label, str(folder), export_dir(folder.name, identity), needs_export=True, download=NOTHING,
-                       disk=gigabytes(export_bytes(shape)), ram=scaled_ram(shape), minutes=NOT_MEASURED)
+def arithmetic(shape: Parameters) -> float:
+    """Multiplications before the first word: every patch passes the vision tower, every token the language model."""
+    return shape.vision * PATCHES + shape.language * PROMPT_TOKENS
 
 
-def read_shape(folder: Path) -> Parameters:
-    try:
-        return count_parameters(read_json(folder / "config.json"))
-    except KeyError as error:
-        raise half_written(folder, f"config.json lacks {error}") from error
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+def costs_table(choices, machine: Machine | None = None) -> str:
+    """The costs as a Markdown table, with what its words mean below.
+
+    machine: for a last column that says what fits there, with the reason and the way out below where it does not.
+    """
+    header, verdicts = list(COLUMNS), [[] for _ in choices]
+    reasons = []
+    if machine:
+        header.append("Here")
+        for choice, verdict in zip(choices, verdicts, strict=True):
+            problem = what_does_not_fit(choice, choices, machine)
+            reasons += [f"- **{choice.label}** does not fit: {problem}."] if problem else []
+            verdict.append("does not fit" if problem else "converted" if choice.is_ready else "fits")
+    rows = [[choice.label, *cells(choice.costs), *verdict] for choice, verdict in zip(choices, verdicts, strict=True)]
+    table = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
+    return "\n\n".join(filter(None, ["\n".join(table), "\n".join(reasons), about(machine)]))
 
 
-def export_dir(name: str, identity: bytes) -> str:
-    return as_shown(MODELS_DIR / f"{name}-{hashlib.sha256(identity).hexdigest()[:6]}" / "INT4")
+def cells(costs: Costs) -> list[str]:
+    return [size_cell(Figure(costs.download)), size_cell(Figure(costs.disk)), size_cell(costs.export_memory),
+            cell(costs.export_minutes, number), size_cell(costs.run_memory), cell(costs.first_word_s, number),
+            cell(costs.words_s, number)]
 
 
-def as_shown(path: Path) -> str:
-    """A path that says nothing about whose machine this is, where it is inside the current folder."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+def cell(figure: Figure | None, text) -> str:
+    """A figure as `text` writes it, with a sign where it is scaled."""
+    if figure is None:
+        return NOT_MEASURED
+    return NOTHING if figure.value == 0 else ("≈ " if figure.scaled else "") + text(figure.value)
 
 
-def scaled_ram(shape: Parameters) -> str:
-    """Peak memory of an INT4 export, if it takes as many bytes for each parameter as that of the 2B model."""
-    return f"{gigabytes(RAM_2B * shape.total / count_parameters(CONFIG_2B).total)}, scaled from 2B"
+def size_cell(figure: Figure | None) -> str:
+    return cell(figure, gigabytes)
+
+
+def number(value: float) -> str:
+    return "under 1" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def gigabytes(size: float) -> str:
     """1 800 000 000 -> "1.8 GB"; what is smaller than 0.1 GB in MB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
+def about(machine: Machine | None) -> str:
+    """Where the figures come from, and what they are compared with."""
+    note = ("Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "
+            f"as a token. Measured: converting, without the download ({places(EXPORTS)}); answering a question about a "
+            f"picture of 448 × 672 pixels ({places(RUNS)}). ≈: not measured, but scaled from these.")
+    if machine is None:
+        return note
+    return (f"{note} Free here: {gigabytes(machine.memory_free)} of {gigabytes(machine.memory_total)} of memory, "
+            f"{gigabytes(machine.disk_free)} of disk; cores: {machine.cores}.")
+
+
+def places(measured: dict) -> str:
+    return "; ".join(f"{name} on {row.where}" for name, row in measured.items())
+
+
+# ---- what fits -------------------------------------------------------------------------------------------------------
+
+def what_does_not_fit(choice, choices, machine: Machine) -> str | None:
+    """Why a model cannot be had on `machine` now and what to do instead, or None. Unmeasured memory counts as none."""
+    convert = NONE if choice.is_ready else choice.costs.export_memory or NONE
+    run = choice.costs.run_memory or NONE
+    problems = []
+    if convert.value > machine.memory_free:
+        larger = close_programs(convert, machine) or "convert it on a larger machine and copy the folder"
+        problems += [too_little("converting", convert, machine, [*ready_made(choice, choices, machine), larger])]
+    if run.value > machine.memory_free:
+        problems += [too_little("answering", run, machine, [close_programs(run, machine) or "choose a smaller model"])]
+    if (disk := disk_needed(choice)) > machine.disk_free:
+        problems += [f"until it is ready, {gigabytes(disk)} of disk are needed, {gigabytes(machine.disk_free)} free; "
+                     f"{', or '.join([*ready_made(choice, choices, machine), 'delete what you can spare'])}"]
+    return ". Also, ".join(problems) or None
+
+
+def too_little(doing: str, need: Figure, machine: Machine, ways_out: list[str]) -> str:
+    return (f"{doing} needs {size_cell(need)} of memory, {gigabytes(machine.memory_free)} free; "
+            f"{', or '.join(ways_out)}")
+
+
+def close_programs(need: Figure, machine: Machine) -> str | None:
+    """The way out where the memory is there, but in use."""
+    return "close other programs" if need.value < machine.memory_total else None
+
+
+def ready_made(choice, choices, machine: Machine) -> list[str]:
+    """The way out where somebody else has converted the same model, and this machine is large enough for that one."""
+    return [f"take {other.label}" for other in choices if other.source == choice.ready_made
+            and other.costs.run_memory and other.costs.run_memory.value < machine.memory_total
+            and disk_needed(other) <= machine.disk_free]
+
+
+def disk_needed(choice) -> float:
+    """The most bytes on the disk at once until the model can be loaded."""
+    costs = choice.costs
+    converting = costs.disk + costs.export_disk if choice.needs_export else 0
+    return 0 if choice.is_ready else costs.download + converting

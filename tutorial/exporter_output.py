@@ -11,6 +11,10 @@ NOISE = re.compile(r"Warning\b|^\s*warnings\.warn|^(INFO|WARNING|DEBUG)\b|deprec
 TAIL_LINES = 12
 HINTS = (  # (what the output says, what to do next), first match wins
     (r"No space left on device|Disk quota exceeded", "free some disk space, then run this again"),
+    (r"File too large", "the file system or a limit of this account allows no file as large: use another folder"),
+    (r"Read-only file system|Permission denied", "choose a folder that you may write to, or get the right to"),
+    (r"half a model|iostream error",  # all that OpenVINO says when it cannot write on
+     "the disk is probably full: free some space, then run this again"),
     (r"MemoryError|bad_alloc|Cannot allocate memory", "close other programs, or choose a smaller model"),
     (r"couldn't connect|ConnectError|name resolution|Name or service not known|LocalEntryNotFound|OfflineModeIsEnabled",
      "the hub cannot be reached: check the network, or choose a model that is already on disk"),

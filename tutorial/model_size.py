@@ -1,9 +1,14 @@
-"""How many parameters a Qwen2-VL has, and how many bytes an export of it takes, computed from its config alone."""
+"""How many parameters a Qwen2-VL or Qwen2.5-VL has, and how many bytes an export takes, from the config alone."""
 
 from dataclasses import dataclass
 
 # Bytes per number. INT4 keeps a 16-bit scale and a 4-bit zero point for every group of 128 weights.
 BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int4": (4 + (16 + 4) / 128) / 8}
+PATCHES = {"depth": 32, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
+VISION_DEFAULTS = {  # of Transformers' config classes; tests/test_costs.py compares
+    "qwen2_vl": {**PATCHES, "embed_dim": 1280, "mlp_ratio": 4, "hidden_size": 3584},
+    "qwen2_5_vl": {**PATCHES, "hidden_size": 3584, "intermediate_size": 3420, "out_hidden_size": 3584},
+}
 
 
 @dataclass(frozen=True)
@@ -23,24 +28,42 @@ class Parameters:
 
 
 def count_parameters(config: dict) -> Parameters:
-    """Counts from a config as `config.json` has it, in the hub's flat layout or Transformers 5's nested one."""
+    """Counts from a config as `config.json` has it, in the hub's flat layout or Transformers 5's nested one.
+
+    Both families, Qwen2-VL and Qwen2.5-VL: their language models are built alike, their vision towers are not.
+    Raises KeyError for a config that lacks a size.
+    """
     text = {**config, **config.get("text_config", {})}
     hidden, layers, vocabulary = text["hidden_size"], text["num_hidden_layers"], text["vocab_size"]
     keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
     per_layer = 2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * text["intermediate_size"]
-    vision_linear, vision_rest = count_vision(config["vision_config"])
+    # Transformers leaves out of a saved config what equals its own defaults.
+    given = {**VISION_DEFAULTS[config["model_type"]], **config["vision_config"]}
+    vision_linear, vision_rest = (count_vision_25 if config["model_type"] == "qwen2_5_vl" else count_vision)(given)
     return Parameters(
         language=layers * per_layer, embeddings=vocabulary * hidden, head=vocabulary * hidden, vision=vision_linear,
         rest=layers * (3 * hidden + 2 * keys) + hidden + vision_rest, tied=text["tie_word_embeddings"])
 
 
 def count_vision(vision: dict) -> tuple[int, int]:
-    """(weights of linear layers, biases and norms) of the vision tower with its patch embedding and its merger."""
+    """(weights of linear layers, biases and norms) of Qwen2-VL's vision tower with patch embedding and merger."""
     width, depth, out = vision["embed_dim"], vision["depth"], vision["hidden_size"]
     inner, merged = int(width * vision["mlp_ratio"]), width * vision["spatial_merge_size"] ** 2
-    patch = vision.get("in_channels", 3) * vision["temporal_patch_size"] * vision["patch_size"] ** 2 * width
-    linear = depth * (4 * width * width + 2 * width * inner) + patch + merged * merged + merged * out
+    linear = depth * (4 * width * width + 2 * width * inner) + patch(vision) * width + merged * merged + merged * out
     return linear, depth * (9 * width + inner) + 2 * width + merged + out
+
+
+def count_vision_25(vision: dict) -> tuple[int, int]:
+    """The same of Qwen2.5-VL's: a gated MLP (three matrices), norms without biases, and other names in the config."""
+    width, depth, out = vision["hidden_size"], vision["depth"], vision["out_hidden_size"]
+    inner, merged = vision["intermediate_size"], width * vision["spatial_merge_size"] ** 2
+    linear = depth * (4 * width * width + 3 * width * inner) + patch(vision) * width + merged * merged + merged * out
+    return linear, depth * (7 * width + 2 * inner) + width + merged + out
+
+
+def patch(vision: dict) -> int:
+    """Numbers in a patch: three colours, over the patch's height and width and its frames."""
+    return 3 * vision["temporal_patch_size"] * vision["patch_size"] ** 2
 
 
 def export_bytes(parameters: Parameters, weight_format: str = "int4") -> int:

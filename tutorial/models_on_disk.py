@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tutorial.model_folder import ModelFolderError
+from tutorial.model_errors import ModelFolderError
 
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
@@ -31,20 +31,32 @@ class ModelOnDisk:
     name: str  # as delete_model takes it, such as "Qwen2-VL-2B-Instruct/INT4"
     path: Path
     size: int  # bytes
-    whole: bool  # False for what an interrupted export left
+    whole: bool  # False for what an export left that was interrupted or failed
 
 
 def list_models_on_disk() -> list[ModelOnDisk]:
-    """The exports in the project's `models/`, sorted by name; leftovers of interrupted ones too. Follows no links."""
-    folders = [path for path in sorted(MODELS_DIR.glob("*/*")) if path.is_dir() and not path.is_symlink()
-               and not path.parent.is_symlink()]
-    return [ModelOnDisk(path.relative_to(MODELS_DIR).as_posix(), path, size_of(path), not path.name.startswith("."))
-            for path in folders]
+    """The exports in the project's `models/`, sorted by name; what interrupted and failed ones left, too.
+
+    Follows no links below `models/`. The log of a model goes with the model, and is listed only where that is not.
+    """
+    inside = [path for path in sorted(MODELS_DIR.glob("*/*")) if not (path.is_symlink() or path.parent.is_symlink())]
+    logs = [path for path in inside if path.is_file() and path.suffix == ".log"]
+    alone = [log for log in logs if not (output_of(log).exists() or workshop_of(output_of(log)).exists())]
+    found = [path for path in inside if path.is_dir() or path in alone]
+    return [ModelOnDisk(path.relative_to(MODELS_DIR).as_posix(), path, size_of(path), output_of(path) == path)
+            for path in found]
+
+
+def output_of(path: Path) -> Path:
+    """The model's folder that a folder, a workshop or a log belongs to."""
+    name = path.name.removesuffix(".log")
+    return path.with_name(name.removeprefix(".").removesuffix(".partial") if name.startswith(".") else name)
 
 
 def size_of(folder) -> int:
-    """Bytes in a folder's files."""
-    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    """Bytes in a folder's files, or of a file."""
+    files = [Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def delete_model(name: str) -> int:
@@ -55,12 +67,10 @@ def delete_model(name: str) -> int:
     found = {model.name: model for model in list_models_on_disk()}
     if name not in found:
         raise ModelFolderError(f"There is no model {name!r} in {MODELS_DIR}; there is: {', '.join(found) or 'none'}.")
-    output = found[name].path
-    if not found[name].whole:
-        output = output.with_name(output.name.removeprefix(".").removesuffix(".partial"))
+    path, output = found[name].path, output_of(found[name].path)
     try:
         with FileLock(lock_of(output), timeout=0):
-            shutil.rmtree(found[name].path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     except Timeout as error:
         raise ModelFolderError(f"{name} is being exported by another process; stop that first.") from error
     tidy_up_after(output)

@@ -1,0 +1,48 @@
+"""What the exports in `models/` take on the disk, and the end of one that is named.
+
+    .venv/bin/python tasks/clean_models.py
+    .venv/bin/python tasks/clean_models.py --name Qwen2-VL-2B-Instruct/INT4
+
+Lives here: the list as text. Does not: what may be deleted, which is nothing but what is on the list
+(tutorial/models_on_disk.py); downloads, which lie in the hub's own cache.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+
+from tutorial.model_errors import ModelFolderError  # noqa: E402
+from tutorial.models_on_disk import ModelOnDisk, delete_model, list_models_on_disk  # noqa: E402
+
+LEFT = "left by an export that was interrupted or failed"
+
+
+def main(argv=None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description="List the exported models on this disk, or delete one.")
+    parser.add_argument("--name", help="what to delete, as the list has it; without it nothing is deleted")
+    name = parser.parse_args(argv).name
+    try:
+        if name is not None:
+            print(f"{delete_model(name) / 1e6:,.1f} MB freed: {name}")
+        print(listing(list_models_on_disk()))
+    except (ModelFolderError, OSError) as error:
+        print(f"clean-models: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def listing(models: list[ModelOnDisk]) -> str:
+    """A line for each model, and how to delete one."""
+    if not models:
+        return "There are no exported models in models/. Downloads from the hub are in its own cache: hf cache ls"
+    lines = [f"{model.size / 1e6:10,.1f} MB  {model.name}{'' if model.whole else f'  ({LEFT})'}" for model in models]
+    advice = f"To delete one: make clean-models NAME={models[0].name}"
+    return "\n".join([*lines, f"{advice}\nDownloads from the hub are in its own cache: hf cache ls"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""What was measured, and where: plain data that `tutorial/costs.py` fills its table with. One row per shape and thing.
+
+To put in new numbers, change a row here; every model of that shape then says so, and the others are scaled from it.
+A shape without a row has not been measured. RUNS are the rows "session" that benchmarks/benchmark.py writes: that of 2B
+is in benchmarks/results-2b.json, and tests/test_costs.py compares.
+"""
+
+from dataclasses import dataclass
+
+AVX2 = "two AVX2 cores"
+EPYC = "two EPYC cores with AVX-512"
+EPYC_ONE = "one EPYC core with AVX-512"
+PRACTICE = "practice model"  # beside the names in tutorial/shapes.py
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an INT4 export took, without the download."""
+    memory: float  # bytes, at the peak
+    minutes: float
+    where: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a chat on the INT4 export took; a question about a picture of 448 x 672 pixels."""
+    memory: float  # bytes, at the peak
+    first_answer_s: float  # to the first word
+    tokens_s: float  # after it
+    where: str
+
+
+# What an export writes beside its result, for each parameter, and deletes: the model in 16 bits. Watched on the
+# practice model: 4.6 million parameters, 4.4 MB in the end, 13.1 MB at the peak.
+SCRATCH_BYTES = 2
+EXPORTS = {
+    PRACTICE: Export(memory=1.26e9, minutes=0.6, where=EPYC_ONE),
+    "2b": Export(memory=16.5e9, minutes=3.8, where=AVX2),
+}
+RUNS = {
+    PRACTICE: Run(memory=1.15e9, first_answer_s=0.127, tokens_s=921, where=EPYC_ONE),
+    "2b": Run(memory=4.787e9, first_answer_s=6.37, tokens_s=19.9, where=EPYC),
+}
