@@ -153,7 +153,7 @@ def run_live(command: list[str], workshop: Workshop, log: Path, screen: Screen, 
 
 
 def exporter_argv(command: list[str]) -> list[str]:
-    """`command` run by this very Python, wherever its scripts folder is and whatever PATH says"""
+    """`command` run by this very Python, wherever its scripts folder is and whatever PATH says."""
     return [sys.executable, str(EXPORTER), *command[1:]]
 
 

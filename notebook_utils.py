@@ -14,16 +14,17 @@ from tutorial.manifest import verify_hashes
 from tutorial.model_folder import ModelFolderError, require_model_dir, require_source_dir
 from tutorial.model_list import ModelChoice, model_choices
 from tutorial.models_on_disk import ModelOnDisk, delete_model, list_models_on_disk, size_of
+from tutorial.presets import PRESETS, measured_presets
 from tutorial.self_check import DeviceCheckError, self_check
 from tutorial.telemetry import collect_telemetry, turn_off_library_telemetry
 from tutorial.versions import VersionError, check_versions
 
 __all__ = [
-    "DeviceCheckError", "DeviceError", "DownloadError", "HubError", "ModelChoice", "ModelFolderError",
+    "PRESETS", "DeviceCheckError", "DeviceError", "DownloadError", "HubError", "ModelChoice", "ModelFolderError",
     "ModelOnDisk", "VersionError", "check_versions", "collect_telemetry", "costs_table", "delete_model",
-    "device_widget", "download_file", "fetch_model", "list_models_on_disk", "model_choices", "quantization_widget",
-    "require_device", "require_model_dir", "require_source_dir", "self_check", "size_of", "this_machine",
-    "turn_off_library_telemetry", "verify_hashes",
+    "device_widget", "download_file", "fetch_model", "list_models_on_disk", "measured_presets", "model_choices",
+    "quantization_widget", "require_device", "require_model_dir", "require_source_dir", "self_check", "size_of",
+    "this_machine", "turn_off_library_telemetry", "verify_hashes",
 ]
 
 if __name__ == "__main__":  # python -m notebook_utils check

@@ -24,12 +24,12 @@ def main(argv=None) -> int:
     sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
     try:
         from cmd_helper import ExportError
-        from notebook_utils import DeviceError, HubError, ModelFolderError, VersionError
+        from notebook_utils import DeviceCheckError, DeviceError, HubError, ModelFolderError, VersionError
     except ModuleNotFoundError as error:
         return fail(f"{error}; {SET_UP}")
     try:
         serve(args)
-    except (DeviceError, ExportError, HubError, ModelFolderError, VersionError) as error:
+    except (DeviceCheckError, DeviceError, ExportError, HubError, ModelFolderError, VersionError) as error:
         return fail(str(error))
     except OSError as error:  # no free port, a folder that cannot be read
         return fail(f"{type(error).__name__}: {error}")
@@ -63,7 +63,7 @@ def fail(message: str) -> int:
 
 def serve(args: argparse.Namespace) -> None:
     """Load the model that `args` name, exporting it first if need be, and serve the page until it is stopped."""
-    from notebook_utils import check_versions, require_device
+    from notebook_utils import check_versions, require_device, self_check
 
     check_versions()
     device = require_device(args.device)  # before an export that may take an hour
@@ -73,6 +73,7 @@ def serve(args: argparse.Namespace) -> None:
     from gradio_helper import make_demo
 
     session = ChatSession(model, processor)
+    print(self_check(model, processor), flush=True)
     threading.Thread(target=session.warm_up, daemon=True).start()  # gives way to the first question
     make_demo(model, processor, session=session).launch(server_name=args.host, server_port=args.port)
 

@@ -1,6 +1,5 @@
 """benchmarks/: the real command line on the practice model, and what it prints. No test here looks at a duration."""
 
-import importlib.util
 import json
 import os
 import re
@@ -16,7 +15,6 @@ from benchmarks.scenario import KEYS, picture
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--repetitions", "1", "--new-tokens", "4")
 PROMPTS = r"(\d+) prompt tokens in turn 1(?:, (\d+) of them visual)?; (\d+) in turn 2(?:, (\d+) of them known)?"
-needs_genai = pytest.mark.skipif(not importlib.util.find_spec("openvino_genai"), reason="requirements-bench.txt")
 
 
 def run(*arguments, **environment) -> subprocess.CompletedProcess:
@@ -62,7 +60,6 @@ def test_engines_read_the_same_prompts_and_only_the_session_knows_turn_1(measure
     assert session[3] >= session[0], "all of turn 1 is known in turn 2"
 
 
-@needs_genai
 def test_genai_reads_the_same_prompts(measured, int4_dir, tmp_path):
     path = tmp_path / "rows.json"
     done = run(int4_dir, *QUICK, "--engines", "genai-pa,genai-sdpa", "--json", path)
@@ -92,7 +89,6 @@ def test_without_genai_the_row_is_empty_and_says_what_to_install(empty_model, tm
     assert "requirements-bench.txt" in refusal_of_genai(empty_model, tmp_path / "rows.json", PYTHONPATH=search_path)
 
 
-@needs_genai
 def test_a_folder_that_genai_cannot_open_gives_its_reason_in_one_line(empty_model, tmp_path):
     assert "RuntimeError" in refusal_of_genai(empty_model, tmp_path / "rows.json")
 

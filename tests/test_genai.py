@@ -3,20 +3,16 @@
 import random
 
 import numpy as np
-import pytest
+import openvino
+import openvino_genai
 
 from tiny_model import scenes
 from tutorial.manifest import MANIFEST
 
-genai = pytest.importorskip(
-    "openvino_genai", reason="NOT RUN: whether exports open in OpenVINO GenAI. pip install -r requirements-bench.txt")
-
 
 def test_the_int4_folder_answers_a_drawn_picture(int4_dir):
-    import openvino
-
     assert (int4_dir / MANIFEST).exists()
-    pipeline = genai.VLMPipeline(int4_dir, "CPU")
+    pipeline = openvino_genai.VLMPipeline(int4_dir, "CPU")
     for seed in range(2):
         scene = scenes.sample_scene(random.Random(seed), (112, 112))
         picture = openvino.Tensor(np.asarray(scene.image)[None])

@@ -19,6 +19,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tasks import refresh_notebook, run_notebook
+from tutorial.manifest import MANIFEST
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
@@ -157,7 +158,7 @@ def clone(tmp_path) -> Path:
 
 def pretend_export(int4_dir: Path, folder: Path) -> None:
     """Our export, without saying that it is the practice model's, so that the notebook takes it for a real one."""
-    shutil.copytree(int4_dir, folder)
+    shutil.copytree(int4_dir, folder, ignore=shutil.ignore_patterns(MANIFEST))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del config["practice_model"]
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -191,7 +192,7 @@ def test_own_folder_becomes_the_choice(tmp_path, clone, int4_dir):
     choose = cell("choose")
     mine = tmp_path / "my own model"
     pretend_export(int4_dir, mine)
-    choose.source = choose.source.replace('own_folder = ""', f"own_folder = {str(mine)!r}")
+    choose.source = choose.source.replace('own_model = ""', f"own_model = {str(mine)!r}")
     notebook = new_notebook(cells=[choose, cell("chosen")])
     run_notebook.execute(notebook, clone)
     assert printed(notebook.cells[1]) == f"My own folder: my own model: from {mine} to {mine}\n"
