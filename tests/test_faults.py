@@ -25,7 +25,7 @@ from tutorial.manifest import verify_hashes
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 
-EXPORT_S = 12  # about how long an export takes where the tests run: the first kill comes before its end
+EXPORT_S = 6  # an export takes longer than that wherever tests run: the first kill comes before its end
 WRITING_S = 0.5  # and it writes for longer than that: the second kill comes meanwhile
 # An export in a process of its own, whose exporter is a few lines: it names itself in every file that it writes.
 STAND_IN = """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tutorial.machine import Machine
 from tutorial.measured import EXPORTS, RUNS, SCRATCH_BYTES
 from tutorial.model_size import BYTES, Parameters, export_bytes
+from tutorial.shapes import SHAPES
 
 NOT_MEASURED = "not measured"
 NOTHING = "none"
@@ -151,7 +152,10 @@ def about(machine: Machine | None) -> str:
 
 
 def places(measured: dict) -> str:
-    return "; ".join(f"{name} on {row.where}" for name, row in measured.items())
+    by_place = {}
+    for name, row in measured.items():
+        by_place.setdefault(row.where, []).append(name.upper() if name in SHAPES else name)
+    return "; ".join(f"{', '.join(names)} on {where}" for where, names in by_place.items())
 
 
 # ---- what fits -------------------------------------------------------------------------------------------------------
