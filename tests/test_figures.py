@@ -57,5 +57,5 @@ def test_bars_are_as_long_as_their_numbers():
 
 def test_bars_begin_behind_the_longest_name():
     chart = bar_chart({"": {"short": 1.0, "closest to the original": 1.0}}, "s")
-    begin = [x for x in range(chart.width) if chart.getpixel((x, 35)) == AXES["time"]][0]
+    begin = next(x for x in range(chart.width) if chart.getpixel((x, 35)) == AXES["time"])
     assert begin > 24 + ImageFont.load_default(13).getlength("closest to the original")
