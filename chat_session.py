@@ -22,15 +22,16 @@ import numpy as np
 from PIL import Image
 
 from session.answer import Answer, Run, Stats
-from session.decode import Chooser, Options, pieces, until
+from session.decode import Options, pieces, until
 from session.kept import Conversation, Conversations
 from session.media import MediaError
-from session.model import UnsupportedModelError, VisionLanguageModel
+from session.model import FEW, UnsupportedModelError, VisionLanguageModel
 from session.patches import Patches
 from session.prompt import Prompt, SessionError, blocks, build_prompt, check_messages, check_parts
 from session.reading import Estimate, Progress, Reader, Work
 from session.recent import Recent
 from session.turns import Interrupted, Turns
+from session.writing import Writing
 
 __all__ = [
     "Answer",
@@ -56,12 +57,15 @@ class ChatSession:
 
     open_model = VisionLanguageModel  # tests put another here
 
-    def __init__(self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30):
+    def __init__(
+        self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30, guesses: int = FEW - 1
+    ):
         """Kept are up to `max_conversations` that nobody is in right now, within `max_bytes`, features of pictures
         within a quarter of these, and patches within an eighth. Conversations that somebody is in are not bounded here.
+        guesses: see `session.writing`; at most FEW - 1, and with 0 it writes token by token.
         """
         self.processor = processor
-        self._defaults = model.generation_config
+        self._defaults, self._guesses = model.generation_config, min(guesses, FEW - 1)
         self._model = self.open_model(model)
         self._reader = Reader(self._model, Recent(max_bytes // 4))
         self._patches = Patches(processor, max_bytes // 8)
@@ -152,30 +156,41 @@ class ChatSession:
 
     def _tokens(self, run: Run, work: Work, options: Options, progress) -> Iterator[int]:
         """Read the prompt, then write: token by token, until one of those that end an answer."""
-        stats, chooser, ids, conversation = run.stats, Chooser(options, len(work)), list(work.prompt.ids), None
+        stats, writing, conversation = run.stats, Writing(options, work.prompt.ids, self._guesses), None
         try:
             with self._turn(run.wanted, work):
                 conversation = self._settled().take(work.keys)
             stats.reused_tokens = len(conversation.keys)
-            logits = self._read(run, conversation, work, progress)
-            for number in range(options.max_new_tokens):
-                if number:
-                    with self._turn(run.wanted, work):
-                        place = np.full((3, 1), work.next_place + number - 1)
-                        logits = conversation.cache.read(self._model.embed(ids[-1:]), place)
-                        conversation.keys.append(ids[-1])
-                ids.append(chooser.choose(ids, logits))
-                stats.answer_tokens += 1
+            new = writing.choose(self._read(run, conversation, work, progress), [])
+            while True:
+                stats.answer_tokens += len(new)
                 stats.first_token_s = stats.first_token_s or time.perf_counter() - run.began
-                if ids[-1] in options.ends:
+                yield from (token for token in new if token not in options.ends)
+                if writing.done:
                     return
-                yield ids[-1]
+                new = self._write_on(run, conversation, work, writing)
         finally:
             if conversation:  # without a turn: the garbage collector may bring us here in the middle of another's
                 self._left.append(conversation)
 
+    def _write_on(self, run: Run, conversation: Conversation, work: Work, writing: Writing) -> list[int]:
+        """Read the latest token, and what may follow it; the tokens after it."""
+        guess = writing.guess()
+        read = [writing.ids[-1], *guess]
+        place = work.next_place + len(conversation.keys) - len(work)
+        with self._turn(run.wanted, work):
+            places = np.tile(np.arange(place, place + len(read)), (3, 1))
+            logits = conversation.cache.read(self._model.embed(read), places)
+        new = writing.choose(logits, guess)
+        conversation.cache.forget(len(read) - len(new))  # guesses that do not stand
+        conversation.keys += read[: len(new)]
+        run.stats.steps[len(read)] = run.stats.steps.get(len(read), 0) + 1
+        return new
+
     def _read(self, run: Run, conversation: Conversation, work: Work, progress):
-        """Logits of the prompt's last token. Others have their turn after every picture and every chunk of text."""
+        """Logits (1, vocabulary) of the prompt's last token. Others have their turn after every picture and every chunk
+        of text.
+        """
         unseen = self._reader.unseen(conversation, work)
         for done, (number, block) in enumerate(unseen):
             with self._turn(run.wanted, work):
@@ -186,7 +201,7 @@ class ChatSession:
         while len(conversation.keys) < len(work):
             with self._turn(run.wanted, work):
                 logits = self._reader.read_on(conversation, work, len(work), progress)
-        return logits
+        return logits[-1:]
 
     def _prepare_more(self, work: Work, certain: int, wanted: Callable[[], bool]) -> bool:
         """Read all that is certain, unless somebody asks; whether that is done."""

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Stats:
-    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew) and seconds."""
+    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew), seconds, and `steps` after
+    the first token: {tokens read at once: how often}, more than one where some were guessed (see `session.writing`).
+    """
 
     prompt_tokens: int = 0
     reused_tokens: int = 0
     visual_tokens: int = 0
     seen_tokens: int = 0
     answer_tokens: int = 0
+    steps: dict[int, int] = field(default_factory=dict)
     first_token_s: float = 0.0
     total_s: float = 0.0
 

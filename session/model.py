@@ -3,14 +3,15 @@
 Here: the one module that knows optimum-intel's `OVModelForVisualCausalLM` and OpenVINO's infer requests. Not here:
 what is kept (`kept`), messages (`prompt`), choosing tokens (`decode`).
 
-The model is edited once, in place: its language model then computes logits for the last position only (of 152 000
-numbers for every token of the prompt, `generate` too uses none but the last), and the vision encoder is compiled with
-VISION_SETTINGS. `model.generate` goes on working.
+The model is edited once, in place: its language model then computes logits only where somebody may want them (of
+152 000 numbers for every token of the prompt, `generate` uses none but the last), and the vision encoder is compiled
+with VISION_SETTINGS. `model.generate` goes on working.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -18,12 +19,14 @@ import torch
 from openvino import opset13
 
 from session.inference import Interruptible
+from session.mapped import MappedFile
 from session.patches import Block
 from session.prompt import Prompt, joined
 from session.turns import Interrupted
 
 SUPPORTED = ("qwen2_vl", "qwen2_5_vl")
-LAST_POSITION = "session/last_position"  # the node that the edited graph has and an unedited one has not
+LAST_POSITIONS = "session/last_positions"  # the node that the edited graph has and an unedited one has not
+FEW = 4  # so many tokens read at once have logits each; of more, the last one alone
 # How many activations share one scale where the CPU multiplies compressed weights by 8-bit integers. With OpenVINO's
 # own 32, a 2B model sees a picture a sixth more slowly. The language model keeps 32: with 128 it would read a fifth
 # faster, but write a tenth more slowly.
@@ -48,15 +51,20 @@ class VisionLanguageModel:
         self.window = model.config.get_text_config().max_position_embeddings
         self.wanted: Callable[[], bool] = lambda: True  # asked every PATIENCE_MS while something is computed
         self._bytes_per_token = _bytes_per_token(model.config.get_text_config())
-        _keep_last_logits(model.language_model)
+        _keep_few_logits(model.language_model)
         _compile(model)
         self._compiled = model.language_model.request.get_compiled_model()
         self._encoder = model.vision_embeddings_merger.request
+        folder = Path(str(model.model_save_dir))
+        self._vision_file = MappedFile(folder / "openvino_vision_embeddings_merger_model.bin")
+        self._language_file = MappedFile(folder / "openvino_language_model.bin")
         self._stoppable = Interruptible(self._encoder, lambda: self.wanted(), self._see_little)
 
     def see(self, block: Block) -> np.ndarray:
         """Features (visual tokens, hidden) of one picture, or of one temporal slice of a video. Raises Interrupted."""
-        return self._see(block.patches, block.grid, self._stoppable)
+        features = self._see(block.patches, block.grid, self._stoppable)
+        self._vision_file.let_go()
+        return features
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         """Embeddings (tokens, hidden) of text."""
@@ -69,7 +77,8 @@ class VisionLanguageModel:
         return places[:, 0].numpy(), len(prompt.ids) + int(delta)
 
     def new_cache(self) -> "KVCache":
-        return KVCache(self._compiled.create_infer_request(), lambda: self.wanted(), self._bytes_per_token)
+        request = self._compiled.create_infer_request()
+        return KVCache(request, lambda: self.wanted(), self._bytes_per_token, self._language_file)
 
     def _see(self, patches: torch.Tensor, grid: tuple[int, int, int], encoder: Callable) -> np.ndarray:
         part = self._model.vision_embeddings_merger
@@ -88,43 +97,57 @@ class VisionLanguageModel:
 class KVCache:
     """Keys and values of the tokens read so far, in an infer request of its own.
 
-    length: how many tokens; -1 after a `read` that failed, when nobody knows. Not thread-safe.
+    What is forgotten stays in OpenVINO's state, behind a zero of the attention mask: to cut it out would copy the whole
+    state, which takes as long as reading a token. A copy has no such gaps. Not thread-safe.
     """
 
-    def __init__(self, request: ov.InferRequest, wanted: Callable[[], bool], bytes_per_token: int):
-        self._request, self._wanted, self._bytes_per_token = request, wanted, bytes_per_token
-        self.length = 0
+    def __init__(
+        self, request: ov.InferRequest, wanted: Callable[[], bool], bytes_per_token: int, weights: MappedFile
+    ):
+        self._request, self._wanted, self._bytes_per_token, self._weights = request, wanted, bytes_per_token, weights
+        self._mask: np.ndarray | None = np.ones(0, dtype=np.int64)  # of what the state holds; None: nobody knows
+
+    @property
+    def length(self) -> int:
+        """How many tokens are read and not forgotten; -1 after a `read` that failed."""
+        return -1 if self._mask is None else int(self._mask.sum())
 
     def read(self, embeddings: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Read tokens on: embeddings (tokens, hidden), positions (3, tokens). Returns the last one's logits
-        (vocabulary,). Raises Interrupted where that is not wanted; once begun, it is not stopped (see
-        `session.inference`).
+        """Read tokens on: embeddings (tokens, hidden), positions (3, tokens). Returns logits (rows, vocabulary): of
+        every token where they are FEW, else of the last one. Raises Interrupted where that is not wanted; once begun,
+        it is not stopped (see `session.inference`).
         """
         if not self._wanted():
             raise Interrupted
-        length, self.length = self.length + len(embeddings), -1
+        mask, self._mask = np.append(self._mask, np.ones(len(embeddings), dtype=np.int64)), None
         inputs = {
             "inputs_embeds": embeddings[None],
-            "attention_mask": np.ones((1, length), dtype=np.int64),
+            "attention_mask": mask[None],
             "position_ids": positions[:, None],
             "beam_idx": np.zeros(1, dtype=np.int32),
         }
         self._request.infer(inputs, share_inputs=True)
-        logits = np.array(self._request.get_tensor("logits").data[0, -1])
-        self.length = length
+        logits = np.array(self._request.get_tensor("logits").data[0])
+        self._mask = mask
+        self._weights.let_go()
         return logits
+
+    def forget(self, tokens: int) -> None:
+        """As if the last `tokens` of the last `read` had never been read."""
+        self._mask[len(self._mask) - tokens :] = 0
 
     def copy_from(self, other: "KVCache", length: int) -> None:
         """Become what `other` was when it had read `length` tokens."""
+        kept = np.flatnonzero(other._mask)[:length]
         states = {state.name: state for state in other._request.query_state()}
         for state in self._request.query_state():
-            state.state = ov.Tensor(np.ascontiguousarray(states[state.name].state.data[:, :, :length]))
-        self.length = length
+            state.state = ov.Tensor(np.ascontiguousarray(states[state.name].state.data[:, :, kept]))
+        self._mask = np.ones(length, dtype=np.int64)
 
     @property
     def bytes(self) -> int:
         """Size in float32: an upper bound, whatever OpenVINO stores it in; 8 bits take a quarter of it."""
-        return self._bytes_per_token * self.length
+        return self._bytes_per_token * (0 if self._mask is None else len(self._mask))
 
 
 def _check(model) -> None:
@@ -159,17 +182,20 @@ def _bytes_per_token(config) -> int:
     return config.num_hidden_layers * 2 * config.num_key_value_heads * width * 4
 
 
-def _keep_last_logits(language_model) -> None:
-    """Cut the last position out before the head, which is then a matrix product of one row. Does nothing twice."""
+def _keep_few_logits(language_model) -> None:
+    """Cut the last positions out before the head, which is then a matrix product of a few rows. Does nothing twice."""
     graph = language_model.model
-    if any(node.get_friendly_name() == LAST_POSITION for node in graph.get_ops()):
+    if any(node.get_friendly_name() == LAST_POSITIONS for node in graph.get_ops()):
         return
     head = graph.output("logits").get_node()
     while head.get_type_name() != "MatMul":
         if head.get_input_size() != 1:
             raise UnsupportedModelError("The language model of this export does not end in a matrix product.")
         head = head.input_value(0).get_node()
-    last = opset13.slice(head.input_value(0), [-1], [np.iinfo(np.int64).max], [1], [1], name=LAST_POSITION)
+    states = head.input_value(0)
+    tokens = opset13.gather(opset13.shape_of(states, "i64"), np.array([1]), 0)
+    first = opset13.select(opset13.less_equal(tokens, np.array([FEW])), np.array([0]), np.array([-1]))
+    last = opset13.slice(states, first, [np.iinfo(np.int64).max], [1], [1], name=LAST_POSITIONS)
     head.input(0).replace_source_output(last.output(0))
     graph.validate_nodes_and_infer_types()
     language_model.request = None  # compiled from the graph as it was; made anew by `compile`

@@ -92,7 +92,8 @@ class Reader:
         return [(number, block) for number, _, block in ahead if self.features.get(block.digest) is None]
 
     def read_on(self, conversation: Conversation, work: Work, limit: int, progress: Callable = lambda _: None):
-        """Read up to CHUNK more tokens of `work`, at most up to `limit`. Returns the logits (vocabulary,) of the last.
+        """Read up to CHUNK more tokens of `work`, at most up to `limit`. Returns logits, those of the last in
+        the last row (see `KVCache.read`).
 
         What was not seen yet, or is not kept any more, is seen first.
 

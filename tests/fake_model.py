@@ -121,6 +121,9 @@ class FakeCache:
     def copy_from(self, other: "FakeCache", length: int) -> None:
         self._tokens = other._tokens[:length]
 
+    def forget(self, tokens: int) -> None:
+        self._tokens = self._tokens[: len(self._tokens) - tokens]
+
     def read(self, embeddings, positions):
         model = self._model
         model.running += 1
@@ -135,15 +138,20 @@ class FakeCache:
                 model.wait_for_gate()
                 model.said.append(token)
             self._tokens, self._answer = tokens, answer
-            return np.eye(1, VOCABULARY, token, dtype=np.float32)[0]
+            return np.eye(1, VOCABULARY, token, dtype=np.float32)
         finally:
             model.running -= 1
 
 
 class FakeSession(ChatSession):
-    """A ChatSession on a FakeModel: only what is below `session.model` is not the real thing."""
+    """A ChatSession on a FakeModel: only what is below `session.model` is not the real thing. It guesses nothing, so
+    that tests let it say one token at a time.
+    """
 
     open_model = staticmethod(lambda model: model)
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, guesses=0, **options)
 
     def _texts(self, *args):
         try:

@@ -21,6 +21,7 @@ from session import inference
 from session.prompt import build_prompt, model_inputs
 from session.reading import Work
 from session.turns import Interrupted
+from session.writing import Writing
 from tests.conftest import EXACT, TINY_DIR
 from tests.test_media import brightening, write_video
 from tiny_model import scenes
@@ -63,6 +64,7 @@ class Pair:
         self.model = self.load(folder)
         self.session = ChatSession(self.load(folder, compile=False), self.processor, max_conversations=3)
         self.answers, self.ties = 0, 0
+        self.stood, self.fell = 0, 0  # guessed tokens (see session.writing)
 
     @staticmethod
     def load(folder, **options):
@@ -70,9 +72,13 @@ class Pair:
 
     def check(self, messages, **options) -> str:
         """The session's answer to `messages`, which has to be generate's."""
-        answer = "".join(self.session.stream(messages, max_new_tokens=NEW_TOKENS, **options))
+        written = self.session.stream(messages, max_new_tokens=NEW_TOKENS, **options)
+        answer, steps = "".join(written), written.stats.steps
         expected = generated(self.model, self.processor, messages, **options)
         self.answers += 1
+        stood = written.stats.answer_tokens - 1 - sum(steps.values())
+        self.stood += stood
+        self.fell += sum((read - 1) * times for read, times in steps.items()) - stood
         if answer != expected:
             assert "seed" not in options, (answer, expected, options)
             assert self.is_tie(messages, answer, expected), (answer, expected, options)
@@ -153,7 +159,7 @@ def test_random_histories_with_undo_edit_retry_and_switching(name, histories, re
         play(pair, steps)
 
     histories_are_answered_alike()
-    print(f"{name}: {pair.answers} answers, {pair.ties} ties")
+    print(f"{name}: {pair.answers} answers, {pair.ties} ties; {pair.stood} guesses stood, {pair.fell} fell")
     assert pair.answers > histories
     assert pair.ties <= pair.answers // 50
 
@@ -176,6 +182,38 @@ def test_the_models_own_generation_config_is_heeded_as_by_generate(pair, monkeyp
             written = ids[0, inputs["input_ids"].shape[1]:].tolist()
             written = written[:-1] if written[-1] in config.eos_token_id else written  # the session ends before it
             assert answer == pair.processor.tokenizer.decode(written, skip_special_tokens=True)
+
+
+class Seer(Writing):
+    """Guesses what was written the last time, and every third token wrongly; nothing while `told` is empty."""
+
+    rng, told, written = random.Random(0), (), ()
+
+    def guess(self) -> list[int]:
+        ahead = self.told[len(self.ids):][: min(self.rng.randint(0, self._guesses), self._left - 1)]
+        return [token if self.rng.random() < 2 / 3 else 1 - min(token, 1) for token in ahead]
+
+    def choose(self, *given) -> list[int]:
+        new = super().choose(*given)
+        Seer.written = tuple(self.ids)
+        return new
+
+
+def test_guesses_change_no_answer_whether_they_stand_or_fall(pair, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.NEW_TOKENS", 40)
+    monkeypatch.setattr("chat_session.Writing", Seer)
+    stood, fell = pair.stood, pair.fell
+    for options in ({}, {**SAMPLED, "seed": 5}):
+        messages = []
+        for text, medium in zip(QUESTIONS, MEDIA[2:6], strict=False):
+            messages.append(question(text, medium))
+            monkeypatch.setattr(Seer, "told", ())
+            answer = pair.check(messages, **options)
+            monkeypatch.setattr(Seer, "told", Seer.written)
+            assert pair.check(messages, **options) == answer
+            messages.append({"role": "assistant", "content": answer})
+    assert pair.stood > stood + 20
+    assert pair.fell > fell + 20
 
 
 def test_several_pictures_and_a_video_in_one_conversation(pair):

@@ -98,13 +98,15 @@ def as_int4(weight: torch.Tensor, group: int = 128) -> torch.Tensor:
 
 def token_weights(tokenizer) -> torch.Tensor:
     """Weight (vocabulary) of each answer token in the loss: words that carry the answer count, filler hardly does."""
-    words = [*scenes.COLOURS, *scenes.SHAPES, *scenes.BACKGROUNDS, *questions.NUMBERS, *scenes.DIRECTIONS]
-    words += ["top", "bottom", "middle", "first", "second", "there", "a", "on", ".", ",", "shapes"]
-    ids = [tokenizer(f" {w}")["input_ids"][-1] for w in words]
+    words = [*scenes.COLOURS, *scenes.SHAPES, *scenes.BACKGROUNDS, *scenes.DIRECTIONS]
+    words += ["top", "bottom", "middle", "first", "second", "there", "shapes", "a", "on"]
     starts = ("Yes", "No", "The", "There", "I", "It", "Both", "Please", "A", ".", ",")
-    ids += [tokenizer(w)["input_ids"][0] for w in starts]
+    # A count is one word of its answer; "is" and "are" come before it and already rule numbers out.
+    numbers = [f" {word}" for word in (*questions.NUMBERS, "is", "are")]
     weights = torch.full((len(tokenizer),), 0.15)
-    weights[ids] = 1.0
+    for weight, texts in ((1.0, [*(f" {word}" for word in words), *starts]), (3.0, numbers)):
+        # All tokens of a word: what " four" is cut into decides with its first one.
+        weights[[token for text in texts for token in tokenizer(text)["input_ids"]]] = weight
     weights[[tokenizer.convert_tokens_to_ids(str(v)) for v in range(0, 1001, questions.BOX_STEP)]] = 0.6
     return weights
 

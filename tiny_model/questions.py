@@ -159,8 +159,20 @@ def _matching(scene: Scene, name: str) -> list[Shape]:
     return [s for s in scene.shapes if kind in ("shape", "object", s.kind) and colour in ([], [s.colour])]
 
 
+COUNTED = ("shapes", "shapes", "objects", *(f"{k}s" for k in SHAPES), *(f"{c} shapes" for c in COLOURS))
+
+
 def _count(rng, scene):
-    subject = rng.choice(["shapes", "shapes", "objects", *(f"{k}s" for k in SHAPES), *(f"{c} shapes" for c in COLOURS)])
+    return _number_of(rng, scene, rng.choice(COUNTED))
+
+
+def _many(rng, scene):
+    """A count question whose answer is two or more: of those that are asked at random, most are about none or one."""
+    subjects = [subject for subject in COUNTED if len(_matching(scene, subject[:-1])) > 1]
+    return _number_of(rng, scene, rng.choice(subjects)) if subjects else None
+
+
+def _number_of(rng, scene, subject):
     found = _matching(scene, subject[:-1])
     answer = plural(len(found), subject[:-1].replace("object", "shape"))
     # NOWHERE always counts as one more: an even look at n + 1 places tells n, a look at n places does not.
@@ -231,12 +243,12 @@ def _follow_up(rng, scene):
 
 MAKERS = {
     "describe": _describe, "colour": _colour, "shape": _shape, "count": _count, "where": _where, "locate": _locate,
-    "is_there": _is_there, "follow_up": _follow_up, "conversation": _conversation, "chat": _chat,
+    "is_there": _is_there, "follow_up": _follow_up, "conversation": _conversation, "chat": _chat, "many": _many,
 }  # fmt: skip
 
 
 def about_scene(rng: random.Random, scene: Scene, kind: str) -> Dialogue | None:
-    """A dialogue of one of KINDS, a "conversation" or a "chat"; None where the scene has no unambiguous one."""
+    """A dialogue of one of KINDS, a "conversation", a "chat" or "many"; None where the scene has no unambiguous one."""
     if not scene.shapes and kind in ("where", "locate", "follow_up", "conversation", "chat"):
         return None
     return MAKERS[kind](rng, scene)
