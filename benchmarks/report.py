@@ -1,7 +1,8 @@
-"""Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json`.
+"""Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json` and
+`guesses.py`.
 
-Reads results-2b.json beside this file, which benchmark.py wrote; replaces the text of README.md between its
-`<!-- speed -->` marks. Types no number by hand, measures nothing.
+Reads results-2b.json and results-guesses.json beside this file, which those wrote; replaces the text of README.md
+between its marks. Types no number by hand, measures nothing.
 """
 
 import json
@@ -15,7 +16,9 @@ from benchmarks.tables import BASE, shown  # noqa: E402
 from tiny_model.report import put_between  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results-2b.json"
+GUESSES = Path(__file__).parent / "results-guesses.json"
 MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+GUESSES_MARKS = ("<!-- guesses -->", "<!-- end of guesses -->")
 COLUMNS = {
     "load_s": "load, s", "ttft_turn1_s": "first turn, s", "ttft_turn2_s": "second turn, s", "ttft_retry_s": "retry, s",
     "ttft_same_image_s": "same picture, new chat, s", "ttft_prepared_s": "picture looked at before, s",
@@ -40,8 +43,22 @@ def ratio(row: dict, base: dict, key: str) -> str:
     return f" ({row[key] / base[key]:.2g} ×)" if known else ""
 
 
+def guesses() -> str:
+    """What reading several tokens at once costs, and how many guesses stood, by what was asked."""
+    found = json.loads(GUESSES.read_text())
+    one, *more = found["milliseconds"].values()
+    lines = [f"| {' | '.join(['', *(row['asked'] for row in found['asked'])])} |"]
+    lines.append("|---" * (len(found["asked"]) + 1) + "|")
+    names = {"tokens a step": "tokens a step", "speed on MODEL_DIR": "speed of the 2B shape, if as many stand, ×"}
+    for name, said in names.items():
+        lines.append(f"| {' | '.join([said, *(f'{row[name]:.2f}' for row in found['asked'])])} |")
+    costs = ", ".join(f"{tokens} tokens {ms / one:.2f}" for tokens, ms in enumerate(more, 2))
+    return "\n".join([*lines, "", f"To read several tokens at once takes the 2B shape, times one token: {costs}."])
+
+
 def main():
     put_between(MARKS, figures(), ROOT / "README.md")
+    put_between(GUESSES_MARKS, guesses(), ROOT / "README.md")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark, long_video, report, tables, video
+from benchmarks import benchmark, guesses, long_video, report, tables, video
 from benchmarks.scenario import KEYS, picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,7 +131,9 @@ def fake_report(load_s: float) -> dict:
 
 
 def test_the_readmes_table_is_what_was_measured():
-    assert report.figures() in (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.figures() in readme
+    assert report.guesses() in readme
 
 
 def test_rounds_go_to_and_fro(empty_model, monkeypatch, capsys):
@@ -191,3 +193,16 @@ def test_a_long_video_is_answered_from_the_frames_that_are_kept(int4_dir, monkey
     assert long_video.main() == 0
     printed = capsys.readouterr().out
     assert "0.1 minutes (60 frames of 640 × 360), 8 kept: 1008 visual tokens" in printed
+
+
+def test_guesses_are_counted_on_one_model_and_timed_on_another(int4_dir, tmp_path, monkeypatch, capsys):
+    parts = {"stand": lambda: guesses.stand(int4_dir, 3), "cost": lambda: guesses.cost(int4_dir)}
+    monkeypatch.setattr(guesses, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(guesses, "in_own_process", lambda _, given: json.loads(json.dumps(parts[given[-1]]())))
+    monkeypatch.setattr(sys, "argv", ["guesses.py", str(int4_dir), "--practice", str(int4_dir), "--count", "3"])
+    guesses.main()
+    found = json.loads(guesses.RESULTS.read_text())
+    assert list(found["milliseconds"]) == ["1", "2", "3", "4"]
+    assert [row["answers"] for row in found["asked"]] == [3, 3, 3]
+    assert all(1 <= row["tokens a step"] <= 4 and row["speed on MODEL_DIR"] > 0 for row in found["asked"])
+    assert "a description" in capsys.readouterr().out
