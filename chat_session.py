@@ -55,6 +55,7 @@ class ChatSession:
     """
 
     open_model = VisionLanguageModel  # tests put another here
+    at_once = 1  # answers that a page should ask for at a time: more would only be slower together
 
     def __init__(self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30):
         """Kept are up to `max_conversations` that nobody is in right now, within `max_bytes`, features of pictures
