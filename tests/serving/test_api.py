@@ -108,7 +108,7 @@ def test_what_is_not_offered_is_refused_by_name(client, change, param):
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/a.png", "https://example.com/a.png", "file:///etc/passwd",
                                      "data:text/html;base64,PGI+", "/etc/passwd", "data:image/png;base64,@@@"])
 def test_pictures_at_an_address_are_refused_and_nothing_is_fetched(client, address):
-    with pytest.raises(openai.BadRequestError, match="address|base64"):
+    with pytest.raises(openai.BadRequestError, match=r"address|base64"):
         part = {"type": "image_url", "image_url": {"url": address}}
         client.chat.completions.create(model=MODEL, messages=question("Hello", part))
 
