@@ -108,7 +108,8 @@ def connect(args: argparse.Namespace):
     threads = args.threads or max(1, (os.cpu_count() or 1) // args.replicas)
     settings = {"num_cpus": threads * args.replicas, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     application = build({"model": args.model, "replicas": args.replicas, "threads": threads})
-    ray.init(**settings, logging_level="warning", log_to_driver=False)
+    # Ray's ports have no password: nobody outside this machine may reach them.
+    ray.init(**settings, logging_level="warning", log_to_driver=False, _node_ip_address="127.0.0.1")
     serve.start(proxy_location="Disabled")
     return serve.run(application, name=APP, route_prefix=None)
 
@@ -134,6 +135,7 @@ def web(handle, args: argparse.Namespace, key: str):
     app = api(session, folder.parent.name if folder.name.upper() in PRECISIONS else folder.name, key)
     if args.host in LOOPBACK:  # a web site could make its visitor's browser ask for its own name at this address
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    page.state_session_capacity = LAUNCH["state_session_capacity"]
     look = {name: LAUNCH[name] for name in MOUNTED}
     is_key = (lambda _, password: hmac.compare_digest(password.encode(), key.encode())) if key else None
     return gr.mount_gradio_app(app, page, "/", auth=is_key, auth_message=ASK_KEY if key else None, **look)

@@ -136,7 +136,7 @@ class RemoteSession:
                     return
                 if attempt == ATTEMPTS or isinstance(error, RayTaskError):
                     raise ReplicaError(f"No replica could answer ({type(error).__name__}).") from error
-                time.sleep(PAUSE_S * (attempt - 1))
+                run.stopped.wait(PAUSE_S * (attempt - 1))
 
     def _events(self, run: _Run, packed: list[dict], progress, options: dict) -> Iterator[str]:
         """The pieces of one attempt. Counts go into the stats; times are those that are seen from here."""

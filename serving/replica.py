@@ -17,6 +17,7 @@ BEAT_S = 0.5  # between two signs of life of what has nothing to tell
 PROOF_S = 30  # for so long a token is proof enough of health
 HELLO = [{"role": "user", "content": "Hello"}]
 AT_ONCE = 4  # answers under way in one replica, taking turns; each keeps a conversation in memory
+CONVERSATIONS = 64  # kept between the turns of as many visitors, within the session's bytes
 # What every deployment has, whoever starts it. A rolling update and scaling down let answers end first.
 DEPLOYMENT = {
     "max_ongoing_requests": AT_ONCE, "max_queued_requests": 64, "graceful_shutdown_timeout_s": 300,
@@ -40,7 +41,7 @@ def load(folder: str, threads: int):
     model, processor = load(folder, folder, "CPU")
     for part in model.components.values():
         part.ov_config = {**part.ov_config, "INFERENCE_NUM_THREADS": str(threads)}
-    return ChatSession(model, processor)
+    return ChatSession(model, processor, max_conversations=CONVERSATIONS)
 
 
 class Replica:

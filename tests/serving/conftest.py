@@ -45,7 +45,7 @@ def cluster():
     try:
         for _ in range(2):
             nodes.add_node(num_cpus=1, **NODE)
-        ray.init(nodes.address, logging_level="error", log_to_driver=False)
+        ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address="127.0.0.1")
         ray.serve.start(proxy_location="Disabled")
         yield nodes
     finally:
