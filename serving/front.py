@@ -19,6 +19,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PRECISIONS = ("INT4", "INT8", "FP16", "FP32")
 MOUNTED = ("max_file_size", "allowed_paths", "footer_links", "run_history", "theme", "css", "js")
 ASK_KEY = "Any user name; the password is the key that this server was started with."
+# Switched off, Ray's statistics still report to their address that they are, where it was not `ray.init` that started
+# the cluster (2.60): nobody listens at this one.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}
 STORE_BYTES = 512 << 20  # of Ray's object store: the files of a few questions on their way
 
 
@@ -97,7 +100,7 @@ def serve_all(args: argparse.Namespace, key: str) -> None:
 
 def connect(args: argparse.Namespace):
     """The handle of the replicas: those of the cluster at `--address`, or started here."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ |= QUIET
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # of replicas
     import ray
     from ray import serve

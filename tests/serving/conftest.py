@@ -5,6 +5,7 @@ last test everything is shut down, and a process that is left over fails the run
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 import threading
@@ -13,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from serving.front import QUIET
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+os.environ |= QUIET
 
 if importlib.util.find_spec("ray") is None:
     collect_ignore_glob = ["test_*.py"]
 
-NODE = {"object_store_memory": 100 << 20, "node_ip_address": "127.0.0.1"}
+HERE = "127.0.0.2"  # the loopback; Ray takes 127.0.0.1 for "the address that other machines know"
+NODE = {"object_store_memory": 100 << 20, "node_ip_address": HERE}
 
 
 def ray_processes() -> list[int]:
@@ -35,17 +39,19 @@ def ray_processes() -> list[int]:
 
 @pytest.fixture(scope="session")
 def cluster():
-    """ray.cluster_utils.Cluster of three nodes with a CPU each, for replicas, and one with none, for Serve itself."""
+    """ray.cluster_utils.Cluster of one node with two CPUs; tests add and remove others."""
     import ray
+    from ray._private import node
     from ray.cluster_utils import Cluster
 
+    monkeypatch = pytest.MonkeyPatch()
     before = set(ray_processes())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **NODE})
+    # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see serving.front.QUIET).
+    monkeypatch.setattr(node, "Node", functools.partial(node.Node, ray_init_cluster=True))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
     try:
-        for _ in range(2):
-            nodes.add_node(num_cpus=1, **NODE)
-        ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address="127.0.0.1")
+        ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address=HERE)
         ray.serve.start(proxy_location="Disabled")
         yield nodes
     finally:
@@ -53,6 +59,7 @@ def cluster():
             ray.serve.shutdown()
         ray.shutdown()
         nodes.shutdown()
+        monkeypatch.undo()
     end = time.monotonic() + 20
     while (left := set(ray_processes()) - before) and time.monotonic() < end:
         time.sleep(0.2)
