@@ -44,12 +44,12 @@ def cluster():
     from ray._private import node
     from ray.cluster_utils import Cluster
 
-    monkeypatch = pytest.MonkeyPatch()
     before = set(ray_processes())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see serving.front.QUIET).
-    monkeypatch.setattr(node, "Node", functools.partial(node.Node, ray_init_cluster=True))
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "Node", functools.partial(node.Node, ray_init_cluster=True))
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
     try:
         ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address=HERE)
         ray.serve.start(proxy_location="Disabled")
@@ -59,7 +59,6 @@ def cluster():
             ray.serve.shutdown()
         ray.shutdown()
         nodes.shutdown()
-        monkeypatch.undo()
     end = time.monotonic() + 20
     while (left := set(ray_processes()) - before) and time.monotonic() < end:
         time.sleep(0.2)
