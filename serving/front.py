@@ -19,9 +19,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PRECISIONS = ("INT4", "INT8", "FP16", "FP32")
 MOUNTED = ("max_file_size", "allowed_paths", "footer_links", "run_history", "theme", "css", "js")
 ASK_KEY = "Any user name; the password is the key that this server was started with."
-# Switched off, Ray's statistics still report to their address that they are, where it was not `ray.init` that started
-# the cluster (2.60): nobody listens at this one.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}  # nobody listens there
+RAY_HOME = ROOT / "build" / "ray-home"
 STORE_BYTES = 512 << 20  # of Ray's object store: the files of a few questions on their way
 
 
@@ -100,21 +99,33 @@ def serve_all(args: argparse.Namespace, key: str) -> None:
 
 def connect(args: argparse.Namespace):
     """The handle of the replicas: those of the cluster at `--address`, or started here."""
-    os.environ |= QUIET
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # of replicas
     import ray
     from ray import serve
 
     if args.address:
+        quiet()
         ray.init(args.address, logging_level="warning", log_to_driver=False)
         return serve.get_app_handle(APP)
     threads = args.threads or max(1, (os.cpu_count() or 1) // args.replicas)
     settings = {"num_cpus": threads * args.replicas, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     application = build({"model": args.model, "replicas": args.replicas, "threads": threads})
+    quiet()
     # Ray's ports have no password: nobody outside this machine may reach them.
     ray.init(**settings, logging_level="warning", log_to_driver=False, _node_ip_address="127.0.0.1")
     serve.start(proxy_location="Disabled")
     return serve.run(application, name=APP, route_prefix=None)
+
+
+def quiet() -> None:
+    """Set the environment of Ray's processes so that they reach for nobody.
+
+    Switched off, its statistics (2.60) still look which cloud this is, at 169.254.169.254 and by name, unless the home
+    folder has a file that tells; and report that they are off, unless it was `ray.init` that started the cluster.
+    """
+    RAY_HOME.mkdir(parents=True, exist_ok=True)
+    (RAY_HOME / "ray_bootstrap_config.yaml").write_text("{}\n")
+    os.environ |= QUIET | {"HOME": str(RAY_HOME)}
 
 
 def web(handle, args: argparse.Namespace, key: str):

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.front import QUIET
+from serving.front import quiet
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-os.environ |= QUIET
 
 if importlib.util.find_spec("ray") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -44,9 +43,10 @@ def cluster():
     from ray._private import node
     from ray.cluster_utils import Cluster
 
+    quiet()
     before = set(ray_processes())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see serving.front.QUIET).
+    # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see serving.front.quiet).
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node, "Node", functools.partial(node.Node, ray_init_cluster=True))
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
