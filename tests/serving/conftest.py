@@ -70,10 +70,10 @@ def deploy(folder, name: str, **options):
     from ray import serve
 
     from serving.replica import DEPLOYMENT
-    from tests.serving.tested import Tested
+    from tests.serving.tested import Tested, exact
 
     options = DEPLOYMENT | {"num_replicas": 2, "ray_actor_options": {"num_cpus": 1}} | options
-    application = serve.deployment(Tested).options(name="Replica", **options).bind(str(folder), 1)
+    application = serve.deployment(Tested).options(name="Replica", **options).bind(str(folder), 1, exact)
     return serve.run(application, name=name, route_prefix=None)
 
 
@@ -92,9 +92,9 @@ def remote(handle, processor):
 @pytest.fixture(scope="session")
 def direct(int4_dir):
     """The same model in this process."""
-    from serving.replica import load
+    from tests.serving.tested import exact
 
-    return load(str(int4_dir), 1)
+    return exact(str(int4_dir), 1)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from serving.wire import conversation_of, pack
 from tests.serving.conftest import NODE, deploy
 from tests.serving.test_remote import asked, drawing, wait_until
 
-STORY = {"min_new_tokens": 600, "max_new_tokens": 700}
+STORY = {"min_new_tokens": 300, "max_new_tokens": 300}
 
 
 def process_of(handle, messages) -> int:
@@ -49,7 +49,7 @@ def test_a_replica_killed_in_mid_answer_is_not_noticed_in_the_text(two, remote, 
     answer, said = remote.stream(question, **STORY), []
     for piece in answer:
         said.append(piece)
-        if len(said) == 100:
+        if len(said) == 50:
             os.kill(process_of(two, question), signal.SIGKILL)
     assert "".join(said) == expected
 
@@ -98,8 +98,8 @@ def test_scaling_down_lets_answers_end(cluster, two, remote, direct, int4_dir):
 def test_a_slow_client_holds_nobody_up(two, remote):
     slow = remote.stream(asked("Tell me a story."), **STORY)
     next(slow)
-    wait_until(lambda: sum(two.broadcast("under_way").results(timeout_s=10)) == 0, 30)
-    assert len("".join(slow)) > 500
+    wait_until(lambda: sum(two.broadcast("under_way").results(timeout_s=10)) == 0, 90)
+    assert len("".join(slow)) > 200
 
 
 def test_a_node_lost_in_mid_answer(cluster, two, remote, direct, int4_dir):
@@ -111,6 +111,10 @@ def test_a_node_lost_in_mid_answer(cluster, two, remote, direct, int4_dir):
     expected = "".join(direct.stream(question, **STORY))
     answer = session.stream(question, **STORY)
     begun = next(answer)
-    cluster.remove_node(node, allow_graceful=False)
-    cluster.add_node(num_cpus=1, resources={"doomed": 1}, **NODE)
-    assert begun + "".join(answer) == expected
+    nodes = [node, cluster.add_node(num_cpus=1, resources={"doomed": 1}, **NODE)]
+    try:
+        cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        assert begun + "".join(answer) == expected
+    finally:
+        for node in nodes:
+            cluster.remove_node(node)
