@@ -52,11 +52,14 @@ def exported(typed: str | None) -> str:
 
 
 def main(argv=None) -> int:
+    from cmd_helper import ExportError
+    from notebook_utils import HubError, ModelFolderError, VersionError, check_versions
+
     args = parse(argv)
     try:
-        key = required_key(args.host)
-        serve_all(args, key)
-    except (FrontError, OSError) as error:
+        check_versions()
+        serve_all(args, required_key(args.host))
+    except (ExportError, FrontError, HubError, ModelFolderError, OSError, VersionError) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
