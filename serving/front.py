@@ -114,7 +114,7 @@ def connect(args: argparse.Namespace):
     settings = {"num_cpus": threads * args.replicas, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     application = build({"model": args.model, "replicas": args.replicas, "threads": threads})
     quiet()
-    # Ray's ports have no password: nobody outside this machine may reach them.
+    # Ray's own ports have no password and listen on every address all the same: RAY_AUTH_MODE=token is to be tried.
     ray.init(**settings, logging_level="warning", log_to_driver=False, _node_ip_address="127.0.0.1")
     serve.start(proxy_location="Disabled")
     return serve.run(application, name=APP, route_prefix=None)
