@@ -67,10 +67,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--plain", action="store_true", help="optimum-cli without our change")
     parser.add_argument("--limit", type=float, help="GiB")
-    parser.add_argument("--option", action="append", default=[], help="of the exporter, such as --option=--sym")
     options = parser.parse_args()
     command = [sys.executable, *(PLAIN if options.plain else OURS), "export", "openvino", "--model", options.model]
-    command += ["--task", "image-text-to-text", "--weight-format", "int4", *options.option, options.out]
+    command += ["--task", "image-text-to-text", "--weight-format", "int4", options.out]
     began = time.monotonic()
     with limited(options.limit) as first:
         log = options.out.with_suffix(".log").open("w")

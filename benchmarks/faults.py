@@ -32,7 +32,7 @@ from benchmarks.breaking import (  # noqa: E402
     state,
     wait_for_files,
 )
-from tutorial.costs import PRACTICE_DIR  # noqa: E402
+from tutorial.model_list import PRACTICE_DIR  # noqa: E402
 
 FULL_DISKS_MB = (1, 4, 16)  # the practice model's export takes 4 MB, and more while it is made
 HEADING = ("Fault", "Runs", "No model", "Whole", "Half", "Then whole", "Left over", "Orphan, s")

@@ -100,7 +100,7 @@ def on_disk(source: str, load_from: str) -> Path:
     A name on the hub is downloaded first, and taken as it is if it is OpenVINO's already.
     """
     from cmd_helper import optimum_cli
-    from notebook_utils import fetch_model, require_model_dir
+    from notebook_utils import PRESETS, fetch_model, require_model_dir
     from tutorial.model_folder import is_exported
 
     if Path(load_from).is_dir():
@@ -108,7 +108,7 @@ def on_disk(source: str, load_from: str) -> Path:
     folder = fetch_model(source)
     if is_exported(folder):
         return folder
-    optimum_cli(folder, load_from, additional_args={"weight-format": "int4"})
+    optimum_cli(folder, load_from, additional_args=PRESETS["balanced"].options)
     return require_model_dir(load_from)
 
 

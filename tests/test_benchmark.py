@@ -1,5 +1,6 @@
 """benchmarks/: the real command line on the practice model, and what it prints. No test here looks at a duration."""
 
+import importlib
 import json
 import os
 import re
@@ -15,6 +16,13 @@ from benchmarks.scenario import KEYS, picture
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--repetitions", "1", "--new-tokens", "4")
 PROMPTS = r"(\d+) prompt tokens in turn 1(?:, (\d+) of them visual)?; (\d+) in turn 2(?:, (\d+) of them known)?"
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")
+                                          if "__main__" in path.read_text(encoding="utf-8")))
+def test_every_script_finds_what_it_imports(script):
+    """Those too that no test runs to the end."""
+    assert importlib.import_module(f"benchmarks.{script}").main
 
 
 def run(*arguments, **environment) -> subprocess.CompletedProcess:

@@ -12,7 +12,7 @@ from notebook_utils import ModelFolderError, costs_table, model_choices, require
 from tutorial import hub, machine, model_list, models_on_disk
 from tutorial.costs import Figure, estimate
 from tutorial.machine import Machine
-from tutorial.measured import EXPORTS, RUNS
+from tutorial.measured import EXPORTS, RUNS, Export
 from tutorial.model_size import BYTES, VISION_DEFAULTS, count_parameters, export_bytes
 from tutorial.shapes import SHAPES
 
@@ -178,10 +178,11 @@ def test_on_a_large_machine_everything_fits(nothing_exported):
     assert "Free here: 1000.0 GB of 1000.0 GB of memory, 1000.0 GB of disk; cores: 64." in table
 
 
-def test_too_little_memory_to_convert_is_said_with_the_ready_made_model_as_the_way_out(nothing_exported):
+def test_too_little_memory_to_convert_is_said_with_the_ready_made_model_as_the_way_out(nothing_exported, monkeypatch):
+    monkeypatch.setitem(EXPORTS, "7b", Export(memory=60e9, minutes=5, where="a machine of long ago"))
     here, table = verdicts(dataclasses.replace(LARGE, memory_free=14 * 10**9, memory_total=16 * 10**9))
     assert (here[SEVEN_B], here[f"{READY_7B} (ready-made)"]) == ("does not fit", "fits")
-    assert re.search(rf"- \*\*{SEVEN_B}\*\* does not fit: converting needs ≈ [\d.]+ GB of memory, 14\.0 GB free; take "
+    assert re.search(rf"- \*\*{SEVEN_B}\*\* does not fit: converting needs 60\.0 GB of memory, 14\.0 GB free; take "
                      rf"{READY_7B} \(ready-made\), or convert it on a larger machine", table)
 
 
@@ -195,7 +196,7 @@ def test_memory_that_is_only_in_use_is_got_by_closing_programs(nothing_exported)
 def test_too_little_memory_to_answer_is_said_also_of_a_ready_made_model(nothing_exported):
     here, table = verdicts(dataclasses.replace(LARGE, memory_free=2 * 10**9, memory_total=4 * 10**9))
     assert [model for model, verdict in here.items() if verdict == "fits"] == ["Practice model (coloured shapes)"]
-    assert re.search(rf"{READY_7B} \(ready-made\)\*\* does not fit: answering needs ≈ [\d.]+ GB of memory, 2\.0 GB "
+    assert re.search(rf"{READY_7B} \(ready-made\)\*\* does not fit: answering needs [\d.]+ GB of memory, 2\.0 GB "
                      "free; choose a smaller model", table)
 
 

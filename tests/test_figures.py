@@ -1,6 +1,6 @@
 """tutorial/figures.py: the numbers that a figure is given are where the figure shows them."""
 
-from PIL import Image
+from PIL import Image, ImageFont
 
 from tutorial.figures import AXES, INK, bar_chart, draw_box, position_chart, side_by_side, token_grid
 
@@ -53,3 +53,9 @@ def test_bars_are_as_long_as_their_numbers():
     longest, half = painted[AXES["time"]][-1], painted[AXES["height"]][-1]
     assert abs(half * 2 - longest) <= 3
     assert set(painted[AXES["height"]]) >= {half} and any(abs(n * 4 - longest) <= 4 for n in painted[AXES["height"]])
+
+
+def test_bars_begin_behind_the_longest_name():
+    chart = bar_chart({"": {"short": 1.0, "closest to the original": 1.0}}, "s")
+    begin = next(x for x in range(chart.width) if chart.getpixel((x, 35)) == AXES["time"])
+    assert begin > 24 + ImageFont.load_default(13).getlength("closest to the original")

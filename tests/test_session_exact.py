@@ -311,8 +311,7 @@ def test_a_model_without_its_graph_is_refused(qwen2, monkeypatch):
 def test_the_faster_setting_is_compiled_in_unless_the_caller_set_it(int4_dir, processor, given, size, loaded):
     model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=loaded, ov_config=given)
     ChatSession(model, processor)
-    for compiled in (model.language_model.request.get_compiled_model(), model.vision_embeddings_merger.request):
-        assert compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == size
+    assert model.vision_embeddings_merger.request.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == size
 
 
 def test_with_default_precision_most_answers_are_generates(ov_model, int4_dir, processor):

@@ -11,13 +11,12 @@ import re
 import socket
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tasks.bootstrap import PYTHON_MAX, PYTHON_MIN, python_range
 from tutorial.choices import available_devices
 from tutorial.machine import this_machine
-from tutorial.manifest import verify_hashes
+from tutorial.manifest import installed, verify_hashes
 from tutorial.models_on_disk import MODELS_DIR, ModelOnDisk, list_models_on_disk
 from tutorial.versions import ADVICE, WINDOW, problem_with
 
@@ -84,15 +83,9 @@ def package_lines() -> list[Line]:
     lines = []
     for name, (window, why) in WINDOW.items():
         outside = problem_with(name, window, why)
-        lines.append(Line(name, installed(name), f"tried with {window} ({why}). {ADVICE}" if outside else ""))
+        problem = f"tried with {window} ({why}). {ADVICE}" if outside else ""
+        lines.append(Line(name, installed(name) or "not installed", problem))
     return lines
-
-
-def installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 # ---- what computes ---------------------------------------------------------------------------------------------------

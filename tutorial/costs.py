@@ -4,12 +4,13 @@ Sizes are computed from a model's config; the rest is measured (`tutorial/measur
 measured, or "not measured". Which models there are to choose from is in `tutorial/model_list.py`.
 """
 
+from bisect import bisect
 from dataclasses import dataclass
-from statistics import linear_regression
 
 from tutorial.machine import Machine
 from tutorial.measured import EXPORTS, RUNS, SCRATCH_BYTES
 from tutorial.model_size import BYTES, Parameters, export_bytes
+from tutorial.shapes import SHAPES
 
 NOT_MEASURED = "not measured"
 NOTHING = "none"
@@ -62,7 +63,8 @@ def run_costs(shape: Parameters, runs: dict) -> dict[str, Figure | None]:
 
 
 def estimate(shape: Parameters, measured: dict[Parameters, float], size) -> Figure | None:
-    """What was measured for `shape`, or what lies on the straight line through all that was; None without a line.
+    """What was measured for `shape`, or what lies on the straight line through its two neighbours that were; None where
+    fewer than two were.
 
     size: what the figure grows with, a function of Parameters.
     """
@@ -70,8 +72,11 @@ def estimate(shape: Parameters, measured: dict[Parameters, float], size) -> Figu
         return Figure(measured[shape])
     if len(measured) < 2:
         return None
-    slope, start = linear_regression([size(known) for known in measured], list(measured.values()))
-    return Figure(max(start + slope * size(shape), min(measured.values())), scaled=True)
+    points = sorted((size(known), value) for known, value in measured.items())
+    above = min(max(bisect(points, (size(shape), 0)), 1), len(points) - 1)
+    (left, low), (right, high) = points[above - 1 : above + 1]
+    value = low + (size(shape) - left) * (high - low) / (right - left)
+    return Figure(max(value, min(measured.values())), scaled=True)
 
 
 def total(shape: Parameters) -> int:
@@ -136,9 +141,10 @@ def gigabytes(size: float) -> str:
 
 def about(machine: Machine | None) -> str:
     """Where the figures come from, and what they are compared with."""
-    note = ("Sizes are those of the weights, computed from each model's config; memory is the peak; a word is counted "
-            f"as a token. Measured: converting, without the download ({places(EXPORTS)}); answering a question about a "
-            f"picture of 448 × 672 pixels ({places(RUNS)}). ≈: not measured, but scaled from these.")
+    note = ("Sizes are those of the weights, computed from each model's config; memory is the peak, when converting "
+            "without mapped files, which the system drops where memory is short; a word is counted as a token. "
+            f"Measured: converting, without the download ({places(EXPORTS)}); answering a question about a picture of "
+            f"448 × 672 pixels ({places(RUNS)}). ≈: not measured, but scaled from these.")
     if machine is None:
         return note
     return (f"{note} Free here: {gigabytes(machine.memory_free)} of {gigabytes(machine.memory_total)} of memory, "
@@ -146,7 +152,10 @@ def about(machine: Machine | None) -> str:
 
 
 def places(measured: dict) -> str:
-    return "; ".join(f"{name} on {row.where}" for name, row in measured.items())
+    by_place = {}
+    for name, row in measured.items():
+        by_place.setdefault(row.where, []).append(name.upper() if name in SHAPES else name)
+    return "; ".join(f"{', '.join(names)} on {where}" for where, names in by_place.items())
 
 
 # ---- what fits -------------------------------------------------------------------------------------------------------

@@ -100,9 +100,10 @@ def bar_chart(groups: dict[str, dict[str, float]], unit: str, width: int = 720) 
     """A bar for every number: groups of {name: number}, the longest bar the largest of them all; unit, behind each."""
     colours = list(AXES.values())
     longest = max(max(bars.values()) for bars in groups.values()) or 1
-    line, label = 22, 120
+    line, font = 22, ImageFont.load_default(13)
+    label = 36 + max(font.getlength(name) for bars in groups.values() for name in bars)  # where bars begin
     figure = Image.new("RGB", (width, sum(line * (len(bars) + 1) + 8 for bars in groups.values())), "white")
-    canvas, font, top = ImageDraw.Draw(figure), ImageFont.load_default(13), 4
+    canvas, top = ImageDraw.Draw(figure), 4
     room = width - label - canvas.textlength(f" {longest:.2f} {unit} ", font) - 12
     for title, bars in groups.items():
         canvas.text((4, top), title, fill=INK, font=font)

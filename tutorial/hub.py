@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tutorial.machine import existing
-from tutorial.model_folder import ModelFolderError, is_exported, read_json, require_model_dir, require_source_dir
-from tutorial.model_size import VISION_DEFAULTS
+from tutorial.model_folder import (
+    FAMILIES,
+    ModelFolderError,
+    is_exported,
+    read_json,
+    require_model_dir,
+    require_source_dir,
+)
 from tutorial.telemetry import turn_off_library_telemetry
 
 ORIGINAL = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
@@ -68,8 +74,8 @@ def read_config(name: str) -> dict:
     from huggingface_hub import hf_hub_download
 
     config = read_json(Path(hf_hub_download(name, "config.json")))
-    if (kind := config.get("model_type")) not in VISION_DEFAULTS:
-        raise HubError(f"{name} is a model of type {kind!r}; this tutorial runs {' and '.join(VISION_DEFAULTS)} only.")
+    if (kind := config.get("model_type")) not in FAMILIES:
+        raise HubError(f"{name} is a model of type {kind!r}; this tutorial runs {' and '.join(FAMILIES)} only.")
     return config
 
 

@@ -96,6 +96,7 @@ def sha256(path: Path) -> str:
 
 
 def installed(name: str) -> str | None:
+    """The version of a package, None where it is not there."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -1,14 +1,14 @@
 """Three ways to compress a model, by what matters most: options of the exporter, and what they gave.
 
-Sizes, speeds and answers were measured by `benchmarks/presets.py`, which wrote `benchmarks/presets.json`. Running the
-exporter is `cmd_helper`'s business.
+Sizes, speeds and answers were measured by `benchmarks/presets.py`, which wrote presets.json beside this file. Running
+the exporter is `cmd_helper`'s business.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-MEASURED = Path(__file__).resolve().parent.parent / "benchmarks" / "presets.json"
+MEASURED = Path(__file__).with_suffix(".json")
 
 
 @dataclass(frozen=True)
