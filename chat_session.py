@@ -149,7 +149,8 @@ class ChatSession:
         tokens = self._tokens(run, work, options, progress)
         # Interrupted: whoever stopped the answer does not want to hear about it.
         with contextlib.closing(tokens), contextlib.suppress(Interrupted):
-            yield from until(options.stops, pieces(tokens, self.processor.tokenizer))
+            if (yield from until(options.stops, pieces(tokens, self.processor.tokenizer))):
+                run.stats.finished = True
 
     def _tokens(self, run: Run, work: Work, options: Options, progress) -> Iterator[int]:
         """Read the prompt, then write: token by token, until one of those that end an answer."""
@@ -169,6 +170,7 @@ class ChatSession:
                 stats.answer_tokens += 1
                 stats.first_token_s = stats.first_token_s or time.perf_counter() - run.began
                 if ids[-1] in options.ends:
+                    stats.finished = True
                     return
                 yield ids[-1]
         finally:

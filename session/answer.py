@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Stats:
-    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew) and seconds."""
+    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew) and seconds. finished: it ended
+    by itself, with an end token or a stop string; not because it was stopped or had all the tokens that it may have.
+    """
 
     prompt_tokens: int = 0
     reused_tokens: int = 0
@@ -17,6 +19,7 @@ class Stats:
     answer_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
+    finished: bool = False
 
 
 @dataclass
