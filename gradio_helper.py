@@ -218,7 +218,7 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
     on.load.upload(load, [on.load, on.history, on.kept, on.in_box], conversation, cancels=asks, **queued)
     page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
     for opened_or_answered in (page.load, *(asked.then for asked in asks)):
-        opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)
+        opened_or_answered(lambda: on.model + about.memory(session), None, on.about, **AT_ONCE)
 
 
 def _few(session: ChatSession) -> dict:

@@ -1,171 +1,175 @@
 """RemoteSession: what the chat page calls on a ChatSession, answered by replicas on the other side of a Ray Serve
 handle.
 
-Here: asking, going on elsewhere when a replica is lost, stopping. Not here: which replica it is (consistent hashing, by
-the conversation's first question), computing (`serving.replica`).
+Here: files as bytes (a replica may be on another machine), asking, going on elsewhere when a replica is lost, stopping.
+Not here: which replica it is (consistent hashing, by the conversation's first question), computing (`serving.replica`).
 """
 
 import contextlib
+import hashlib
+import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from typing import Any
+from itertools import takewhile
+from pathlib import Path
 
-from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from chat_session import Answer, Estimate, Progress
-from serving.wire import ERRORS, BusyError, LostError, ReplicaError, conversation_of, pack
+from chat_session import Answer, Estimate, MediaError, Progress, SessionError, Stats
 from session.answer import Run
 from session.patches import Patches
-from session.prompt import build_prompt, check_messages, check_parts
+from session.prompt import blocks, build_prompt, check_messages, check_parts
 
-ATTEMPTS, PAUSE_S = 5, 1.0  # the routers hear of a lost replica within a second or two
-QUICK_S = 1.0  # longest wait for what only informs
-BUSY = "All places are taken right now. Please try again in a minute."
+MAX_BYTES = 64 << 20  # of all files of a conversation: they cross with every question
+ATTEMPTS, PAUSE_S = 6, 1.0  # the routers hear of a lost replica within a second or two
+BEAT_S = 0.5  # between two looks whether what is prepared is still wanted
 LOST = "The machine that wrote this answer was lost, and another one began differently. Please ask again."
 GONE = (RayError, RayServeException)
 
 
-@dataclass
-class _Run(Run):
-    """A Run that knows what to cancel."""
-
-    response: Any = None
-
-    def stop(self) -> None:
-        self.stopped.set()
-        if self.response:
-            self.response.cancel()
+class BusyError(SessionError):
+    """All replicas have as much to do as they take, and as many wait already as may."""
 
 
-class RemoteAnswer(Answer):
-    """An Answer whose stop reaches the replica, also while none has taken it yet."""
-
-    def stop(self) -> None:
-        self._run.stop()
+class LostError(SessionError):
+    """An answer that was cut off with its replica, and that no other could finish word for word."""
 
 
 class RemoteSession:
-    """handle: of a deployment of `serving.replica.Replica`. at_once: how many answers a page should ask for at a time.
-
-    Messages are those of a ChatSession, and an image may be bytes of a file, too.
-    """
+    """handle: of a deployment of `serving.replica.Replica`. at_once: answers that a page should ask for at a time."""
 
     def __init__(self, handle, processor, *, at_once: int = 1):
         self.processor, self.at_once = processor, at_once
-        self._handle, self._patches, self._memory = handle, Patches(processor, 64 << 20), {}
+        self._handle, self._patches = handle, Patches(processor, 64 << 20)
 
     def stream(
         self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
     ) -> Answer:
-        """As ChatSession.stream. Raises, too: BusyError; LostError; ReplicaError where the model failed.
+        """As ChatSession.stream. Raises, too: BusyError; LostError; RuntimeError where the model failed.
 
         An answer that is drawn at random gets a seed, so that another replica would draw the same.
         """
         if options.get("do_sample") and options.get("seed") is None:
             options["seed"] = secrets.randbelow(2**32)
-        run = _Run()
-        return RemoteAnswer(run, self._texts(run, messages, progress, options))
+        run = Run(stopped=_Stop())
+        return Answer(run, self._texts(run, messages, progress, options))
 
     def prepare(self, messages: list[dict], *, wanted=lambda: True, max_visual_tokens: int | None = None) -> None:
-        """As ChatSession.prepare, but where nobody has time for it, nothing is done."""
+        """As ChatSession.prepare, but whatever prevents it is said when the question comes."""
         check_parts(messages)
         packed = pack(messages)
-        response = self._at(packed).prepare.remote(packed, max_visual_tokens)
-        try:
-            with contextlib.suppress(*GONE):
-                for events in response:
-                    _raise_error(events)
-                    if not wanted():
-                        return
-        finally:
-            response.cancel()
+        response = self._at(packed, stream=False).prepare.remote(packed, max_visual_tokens)
+        with contextlib.suppress(*GONE):
+            while wanted():
+                with contextlib.suppress(TimeoutError):
+                    return response.result(timeout_s=BEAT_S)
+        response.cancel()
 
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
-        """As ChatSession.estimate: tokens are counted here; how long they take is what a replica says."""
+        """As ChatSession.estimate, without the seconds: machines differ."""
         check_parts(messages)
         prompt = build_prompt(self.processor, messages, self._patches, max_visual_tokens)
-        seen, tokens = sum(medium.tokens for medium in prompt.media), len(prompt.ids)
-        known = [seconds for seconds in self._all("seconds", seen, tokens) if seconds is not None]
-        return Estimate(tokens, seen, max(known, default=None))
+        return Estimate(len(prompt.ids), sum(medium.tokens for medium in prompt.media), None)
 
     @property
     def budgets(self) -> tuple[int, int]:
         return self._patches.budgets
 
     def memory(self) -> dict[str, int]:
-        """Of all replicas together, as they last said."""
-        if found := self._all("memory"):
-            self._memory = {name: sum(each[name] for each in found) for name in found[0]}
-        return self._memory
+        """Nothing: what is kept is kept elsewhere."""
+        return {}
 
-    def _at(self, packed: list[dict]):
-        return self._handle.options(stream=True, session_id=conversation_of(packed))
+    def _at(self, packed: list[dict], stream: bool):
+        return self._handle.options(stream=stream, session_id=conversation_of(packed))
 
-    def _all(self, method: str, *args) -> list:
-        """What every replica says, or nothing where one is too busy to say it quickly."""
-        try:
-            return self._handle.broadcast(method, *args).results(timeout_s=QUICK_S)
-        except (TimeoutError, *GONE):
-            return []
-
-    def _texts(self, run: _Run, messages: list[dict], progress, options: dict) -> Iterator[str]:
+    def _texts(self, run: Run, messages: list[dict], progress, options: dict) -> Iterator[str]:
         check_messages(messages)
-        packed, given = pack(messages), ""
-        for attempt in range(1, ATTEMPTS + 1):
-            text = ""  # of this attempt; what was given before is not given again
+        packed, given, problem = pack(messages), "", None
+        for attempt in range(ATTEMPTS):
+            said = ""  # in this attempt; what was given before is not given again
+            run.stopped.wait(PAUSE_S * max(0, attempt - 1))
             try:
-                with contextlib.closing(self._events(run, packed, progress, options)) as pieces:
-                    for piece in pieces:
-                        text += piece
-                        if not (text.startswith(given) or given.startswith(text)):
-                            raise LostError(LOST)
-                        if len(text) > len(given):
-                            new, given = text[len(given) :], text
-                            yield new
-                if len(text) < len(given) and run.wanted():
+                for piece in self._pieces(run, packed, progress, options):
+                    said += piece
+                    if said.startswith(given) and said != given:
+                        new, given = said[len(given) :], said
+                        yield new
+                    elif not given.startswith(said):
+                        raise LostError(LOST)
+                if said != given and run.wanted():
                     raise LostError(LOST)
                 return
-            except BackPressureError as error:
-                raise BusyError(BUSY) from error
             except GONE as error:
-                if not run.wanted():
-                    return
-                if attempt == ATTEMPTS or isinstance(error, RayTaskError):
-                    raise ReplicaError(f"No replica could answer ({type(error).__name__}).") from error
-                run.stopped.wait(PAUSE_S * (attempt - 1))
+                problem = error
+            if not run.wanted():
+                return
+            if isinstance(problem, BackPressureError):
+                raise BusyError("All places are taken right now. Please try again in a minute.") from problem
+            if isinstance(problem, RayTaskError):
+                raise _raised_there(problem) from problem
+        raise LostError("No machine could answer. Please try again in a minute.") from problem
 
-    def _events(self, run: _Run, packed: list[dict], progress, options: dict) -> Iterator[str]:
-        """The pieces of one attempt. Counts go into the stats; times are those that are seen from here."""
-        run.response = response = self._at(packed).answer.remote(packed, options)
+    def _pieces(self, run: Run, packed: list[dict], progress, options: dict) -> Iterator[str]:
+        """What one replica says. Its counts go into the stats; times are those that are seen from here."""
+        response = run.stopped.response = self._at(packed, stream=True).answer.remote(packed, options)
         try:
-            for event in (event for events in _until_stopped(run, response) for event in events):
-                if "progress" in event:
-                    progress(Progress(**event["progress"]))
-                elif "text" in event:
+            for event in takewhile(lambda _: run.wanted(), response):
+                if isinstance(event, Progress):
+                    progress(event)
+                elif isinstance(event, Stats):
+                    vars(run.stats).update({k: v for k, v in vars(event).items() if not k.endswith("_s")})
+                else:
                     run.stats.first_token_s = run.stats.first_token_s or time.perf_counter() - run.began
-                    yield event["text"]
-                elif "stats" in event:
-                    counts = {name: value for name, value in event["stats"].items() if not name.endswith("_s")}
-                    vars(run.stats).update(counts)
-                _raise_error([event])
+                    yield event
         finally:
             response.cancel()
 
 
-def _until_stopped(run: _Run, response) -> Iterator[list[dict]]:
-    """Events of `response`; cancelled, it just ends."""
+class _Stop(threading.Event):
+    """Set, it reaches the replica too, or the queue where the question still waits for one."""
+
+    response = None
+
+    def set(self) -> None:
+        super().set()
+        if self.response:
+            self.response.cancel()
+
+
+def _raised_there(error: RayTaskError) -> Exception:
+    known = isinstance(error.cause, TypeError | ValueError)  # SessionError and MediaError are among these
+    return error.cause if known else RuntimeError(f"A replica failed ({type(error.cause).__name__}).")
+
+
+def pack(messages: list[dict]) -> list[dict]:
+    """A copy of `messages` with a file's bytes in the place of its path. Raises MediaError, SessionError."""
+    packed = [{"role": m["role"], "content": [_packed(block) for block in blocks(m)]} for m in messages]
+    if sum(map(len, _files(block for message in packed for block in message["content"]))) > MAX_BYTES:
+        raise SessionError(f"The files of a conversation can have {MAX_BYTES >> 20} MB together. Begin a new one.")
+    return packed
+
+
+def conversation_of(packed: list[dict]) -> str:
+    """The same for every turn of a conversation: a digest of its first question, by the files alone where it has some,
+    because pictures are looked at before the question is written.
+    """
+    first = next((message["content"] for message in packed if message["role"] == "user"), [])
+    texts = [str(block.get("text")).encode() for block in first]
+    return hashlib.blake2b(b"\0".join(_files(first) or texts), digest_size=16).hexdigest()
+
+
+def _packed(block: dict) -> dict:
+    kind = block.get("type")
+    if kind == "text" or not isinstance(block.get(kind), str | os.PathLike):
+        return block  # if something is wrong with it, the session says so
     try:
-        while run.wanted() and (events := next(response, None)) is not None:
-            yield events
-    except (TaskCancelledError, CancelledError):
-        if run.wanted():
-            raise
+        return {**block, kind: Path(block[kind]).read_bytes()}
+    except OSError as error:
+        raise MediaError("This file is no longer there. Please add it again.") from error
 
 
-def _raise_error(events: list[dict]) -> None:
-    for name, sentence in (event["error"] for event in events if "error" in event):
-        raise ERRORS.get(name, ReplicaError)(sentence)
+def _files(content) -> list[bytes]:
+    return [block[block["type"]] for block in content if isinstance(block.get(block.get("type")), bytes)]

@@ -111,8 +111,7 @@ def pieces(tokens: Iterable[int], tokenizer) -> Iterator[str]:
 
 
 def until(stops: tuple[str, ...], texts: Iterable[str]) -> Generator[str, None, bool]:
-    """`texts` up to the first of `stops`, which may begin in one piece and end in another. Returns whether there was one.
-    """
+    """`texts` up to the first of `stops`, which may begin in one piece and end in another. Returns whether one came."""
     held, found = "", []
     for text in texts:
         held += text

@@ -44,7 +44,7 @@ class Video:
 
 
 def load_image(source: str | os.PathLike | bytes | Image.Image) -> Image.Image:
-    """Open `source` (a path, a file's bytes, or a picture already open) as RGB, the right way up, transparency on white.
+    """Open `source` (a path, a file's bytes, or an open picture) as RGB, the right way up, transparency on white.
 
     The size is checked before any pixel is decoded. Raises MediaError.
     """

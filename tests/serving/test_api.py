@@ -1,24 +1,24 @@
 """The API, with the `openai` package as its client."""
 
 import base64
-import io
 import threading
 
 import httpx
 import openai
 import pytest
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
 from serving.api import MAX_BODY, api
-from serving.front import FrontError, required_key
-from tests.serving.conftest import listening
-from tests.serving.test_remote import asked, drawing, idle, wait_until
+from tests.serving.conftest import asked, drawing, idle, listening, wait_until
 
 MODEL, KEY = "practice-model", "a key of our own"
 
 
 @pytest.fixture(scope="module")
 def url(remote):
-    with listening(api(remote, MODEL, KEY)) as address:
+    with listening(Starlette(routes=[Mount("/v1", api(remote, MODEL, KEY))])) as address:
         yield f"{address}/v1"
 
 
@@ -27,9 +27,8 @@ def client(url):
     return openai.OpenAI(base_url=url, api_key=KEY, max_retries=0)
 
 
-def picture(image=None) -> dict:
-    (image or drawing()).save(file := io.BytesIO(), "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
+def picture() -> dict:
+    data = base64.b64encode(drawing()).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
 
 
@@ -39,9 +38,6 @@ def question(text="Describe this image.", *parts) -> list[dict]:
 
 def test_models_are_listed(client):
     assert [model.id for model in client.models.list()] == [MODEL]
-    assert client.models.retrieve(MODEL).object == "model"
-    with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("another")
 
 
 def test_an_answer_about_a_picture_with_its_usage(client, direct):
@@ -80,8 +76,11 @@ def test_stop_length_and_seed(client):
     word = whole.split()[2]
     stopped = client.chat.completions.create(**asked, stop=[word]).choices[0]
     assert stopped.message.content == whole[: whole.index(word)]
-    short = client.chat.completions.create(**asked, max_tokens=3)
+    short = client.chat.completions.create(**asked, max_completion_tokens=3)
     assert (short.choices[0].finish_reason, short.usage.completion_tokens) == ("length", 3)
+    tokens = client.chat.completions.create(**asked).usage.completion_tokens  # the one that ends it is the last allowed
+    assert client.chat.completions.create(**asked, max_tokens=tokens).choices[0].finish_reason == "stop"
+    assert stopped.finish_reason == "stop"
     drawn = [client.chat.completions.create(**asked, seed=s, temperature=1.5).choices[0].message for s in (1, 1)]
     assert drawn[0].content == drawn[1].content
 
@@ -89,13 +88,16 @@ def test_stop_length_and_seed(client):
 @pytest.mark.parametrize(
     "change, param",
     [
-        ({"messages": []}, "messages"),
-        ({"messages": [{"role": "robot", "content": "Hello"}]}, "messages.0.role"),
+        ({"messages": []}, None),
+        ({"messages": [{"role": "robot", "content": "Hello"}]}, None),
+        ({"messages": [{"role": "user", "content": None}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}] * 17}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "image": "/etc/hostname"}]}]}, None),
+        ({"messages": question("x" * 20_000)}, None),
+        ({"stop": ""}, None),
         ({"max_tokens": 10**9}, "max_tokens"),
         ({"n": 2}, "n"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"logprobs": True}, "logprobs"),
-        ({"presence_penalty": 1.0}, "presence_penalty"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(client, change, param):
@@ -155,14 +157,6 @@ def test_a_client_that_goes_away_frees_its_replica(url, handle, stream):
 
     thread = threading.Thread(target=ask_and_leave)
     thread.start()
-    thread.join(10)
-    wait_until(lambda: idle(handle))
-
-
-def test_elsewhere_than_on_the_loopback_a_key_is_needed(monkeypatch):
-    monkeypatch.delenv("SERVE_KEY", raising=False)
-    assert required_key("127.0.0.1") == ""
-    with pytest.raises(FrontError, match="SERVE_KEY"):
-        required_key("0.0.0.0")
-    monkeypatch.setenv("SERVE_KEY", "k")
-    assert required_key("0.0.0.0") == "k"
+    thread.join(30)
+    assert not thread.is_alive()
+    wait_until(lambda: idle(handle), 10)  # 2048 tokens would take longer
