@@ -32,10 +32,6 @@ PARTS = (
 )
 
 
-class _StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
 class Completion(BaseModel, extra="forbid"):
     model: str
     messages: list[dict] = Field(max_length=1000)
@@ -43,9 +39,9 @@ class Completion(BaseModel, extra="forbid"):
     temperature: float = Field(0, ge=0, le=2)  # 0: the likeliest word every time
     top_p: float = Field(1, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**63)
-    stop: str | list[str] = []
+    stop: str | list[str] = ()
     stream: bool = False
-    stream_options: _StreamOptions = _StreamOptions()
+    stream_options: dict = {}
 
     def options(self) -> dict:
         """For a session's `stream`."""
@@ -68,12 +64,8 @@ def api(session, name: str, key: str) -> FastAPI:
             raise HTTPException(413, f"A request can have {MAX_BODY >> 20} MB, and has to say how many it has.")
         return Completion.model_validate_json(await request.body())
 
-    async def refuse(_: Request, error: Exception) -> JSONResponse:
-        status, described = _described(error)
-        return JSONResponse({"error": described}, status)
-
     for kind in (HTTPException, *STATUS):
-        app.add_exception_handler(kind, refuse)
+        app.add_exception_handler(kind, _refuse)
 
     @app.get("/models", dependencies=[Depends(let_in)])
     async def models() -> dict:
@@ -138,11 +130,11 @@ async def _chunks(asked: Completion, head: dict, answer: Answer, first: str, pie
         async for piece in pieces:
             yield event({"content": piece})
         yield event({}, _reason(answer))
-        if asked.stream_options.include_usage:
+        if asked.stream_options.get("include_usage"):
             yield event({}, choices=[], usage=_usage(answer))
         yield "data: [DONE]\n\n"
     except tuple(STATUS) as error:
-        yield event({}, error=_described(error)[1])
+        yield f"data: {_refuse(None, error).body.decode()}\n\n"
 
 
 def _reason(answer: Answer) -> str:
@@ -155,13 +147,14 @@ def _usage(answer: Answer) -> dict:
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written} | cached
 
 
-def _described(error: Exception) -> tuple[int, dict]:
-    """The HTTP status, and OpenAI's error object."""
+def _refuse(_: Request | None, error: Exception) -> JSONResponse:
+    """OpenAI's error object, with its HTTP status."""
     status = getattr(error, "status_code", None) or next(s for kind, s in STATUS.items() if isinstance(error, kind))
     kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
     message, param = getattr(error, "detail", str(error)), None
     if isinstance(error, ValidationError):
-        wrong = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(map(str, wrong["loc"])) or None
+        wrong = error.errors()[0]
+        param = ".".join(map(str, wrong["loc"]))
         message = f"{param}: {wrong['msg']}"
-    return status, {"message": message, "type": kind, "param": param, "code": CODES.get(status)}
+    described = {"message": message, "type": kind, "param": param, "code": CODES.get(status)}
+    return JSONResponse({"error": described}, status)

@@ -28,9 +28,10 @@ def build(args: dict):
     from notebook_utils import require_model_dir
     from serving.replica import DEPLOYMENT, Replica
 
+    folder, threads = str(require_model_dir(ROOT / args["model"])), args["threads"]
     replicas = {"num_replicas": args["replicas"]} if "replicas" in args else {}
-    options = DEPLOYMENT | replicas | {"ray_actor_options": {"num_cpus": args["threads"]}}
-    return serve.deployment(Replica).options(**options).bind(str(require_model_dir(args["model"])), args["threads"])
+    options = DEPLOYMENT | replicas | {"ray_actor_options": {"num_cpus": threads}}
+    return serve.deployment(Replica).options(**options).bind(folder, threads)
 
 
 def main(argv=None) -> int:

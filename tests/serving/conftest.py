@@ -49,7 +49,7 @@ def ray_processes() -> set[int]:
 
 @pytest.fixture(scope="session")
 def cluster():
-    """ray.cluster_utils.Cluster of one node with two CPUs; tests add and remove others."""
+    """ray.cluster_utils.Cluster of one node, told that it has four CPUs; tests add and remove others."""
     before = ray_processes()
     import ray
     from ray._private import node
@@ -58,7 +58,7 @@ def cluster():
     # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see serving.front).
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node, "Node", functools.partial(node.Node, ray_init_cluster=True))
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **NODE})
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False, **NODE})
     try:
         ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address=HERE)
         ray.serve.start(proxy_location="Disabled")
@@ -101,7 +101,7 @@ def idle(handle) -> bool:
 
 @pytest.fixture(scope="session")
 def handle(cluster, int4_dir):
-    return deploy(int4_dir, "chat")
+    return deploy(int4_dir, "tested")
 
 
 @pytest.fixture(scope="session")

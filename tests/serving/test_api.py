@@ -6,7 +6,6 @@ import threading
 import httpx
 import openai
 import pytest
-
 from starlette.applications import Starlette
 from starlette.routing import Mount
 

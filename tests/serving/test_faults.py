@@ -71,9 +71,9 @@ def test_an_update_and_scaling_under_load_lose_and_mix_nothing(two, remote, dire
     with ThreadPoolExecutor(len(questions)) as pool:
         visits = [pool.submit(visit, number) for number in range(len(questions))]
         try:
-            deploy(int4_dir, "chat", num_replicas=1, ray_actor_options={"num_cpus": 0.9})
+            deploy(int4_dir, "tested", num_replicas=1, ray_actor_options={"num_cpus": 0.9})
             wait_until(lambda: len(states(two)) == 1 and not before & set(states(two)))
-            deploy(int4_dir, "chat", ray_actor_options={"num_cpus": 0.9})
+            deploy(int4_dir, "tested", ray_actor_options={"num_cpus": 0.9})
             wait_until(lambda: len(states(two)) == 2)
         finally:
             done.set()
