@@ -23,13 +23,13 @@ typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) "$$$(1)")
 demo: setup  ## the chat page without Jupyter: MODEL=... DEVICE=... HOST=... PORT=...
 	$(VENV_PYTHON) tasks/demo.py $(call typed,MODEL,model) $(call typed,DEVICE,device) $(call typed,HOST,host) $(call typed,PORT,port)
 
-serve: setup-serve  ## the page and an API for more visitors: MODEL=... REPLICAS=2 THREADS=... HOST=... PORT=... ADDRESS=...
-	$(VENV_PYTHON) -m serving.front $(call typed,MODEL,model) $(call typed,REPLICAS,replicas) $(call typed,THREADS,threads) $(call typed,HOST,host) $(call typed,PORT,port) $(call typed,ADDRESS,address)
+serve: setup-serve  ## the page and an API for more visitors: MODEL=... REPLICAS=2 HOST=... PORT=... ADDRESS=...
+	$(VENV_PYTHON) -m serving.front $(call typed,MODEL,model) $(call typed,REPLICAS,replicas) $(call typed,HOST,host) $(call typed,PORT,port) $(call typed,ADDRESS,address)
 
 lab: setup  ## open the notebook in Jupyter Lab
 	$(VENV_PYTHON) -m jupyter lab qwen2-vl.ipynb
 
-test: setup-tests  ## run every test, the notebook's cells included
+test: setup-tests  ## run every test but those of serving/, the notebook's cells included
 	$(VENV_PYTHON) -m pytest tests --nbval-lax --nbval-current-env qwen2-vl.ipynb
 
 test-serve: setup-serve setup-tests  ## run the tests of serving/: replicas, nodes and clients that fail

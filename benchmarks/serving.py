@@ -12,12 +12,14 @@ Not here: the page (`crowd.py`), engines side by side (`benchmark.py`).
 import argparse
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -74,6 +76,7 @@ def serving(model_dir: Path, replicas: int, threads: int):
     ray.init(num_cpus=replicas * threads, object_store_memory=200 << 20, include_dashboard=False,
              logging_level="error", log_to_driver=False, _node_ip_address="127.0.0.1")  # fmt: skip
     try:
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(proxy_location="Disabled")
         options = DEPLOYMENT | {"num_replicas": replicas, "ray_actor_options": {"num_cpus": threads}}
         application = serve.deployment(Watched).options(**options).bind(str(model_dir.resolve()), threads)
@@ -136,15 +139,15 @@ def lost(session) -> float | None:
 
     messages, times = conversation(f"lost {time.time()}"), []
     place = session._handle.options(session_id=conversation_of(pack(messages)))
+    while len(session._handle.broadcast("process").results()) < 2:  # one was killed before
+        time.sleep(0.5)
     process = place.process.remote().result()
     with contextlib.suppress(LostError):
         for _ in session.stream(messages, **STORY):
             times.append(time.perf_counter())
             if len(times) == 50:
                 os.kill(process, signal.SIGKILL)
-    while len(session._handle.broadcast("process").results()) < 2:
-        time.sleep(0.5)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     return round(max(gaps), 2) if len(times) > 1000 else None
 
 
@@ -176,7 +179,7 @@ def read_options():
     parser.add_argument("model_dir", type=Path, nargs="?", metavar="MODEL_DIR", help="an exported Qwen2-VL")
     parser.add_argument("--threads", type=int, default=1, help="of each replica (default: %(default)s)")
     parser.add_argument("--visitors", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="default: %(default)s")
-    parser.add_argument("--kills", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--kills", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--capacity", action="store_true", help="only print how many visitors machines carry")
     options = parser.parse_args()
     if not options.capacity and (missing := why_no_model(options.model_dir or Path(""))):

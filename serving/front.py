@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 KEY_VARIABLE, LOOPBACK = "SERVE_KEY", ("127.0.0.1", "localhost", "::1")
 ASK_KEY = "Any user name; the password is the key that this server was started with."
 RAY_HOME = ROOT / "build" / "ray-home"
-RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/", "RAY_AUTH_MODE": "token"}
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/", "RAY_AUTH_MODE": "token",
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",  # a replica that computes may take a moment to say how busy it is
+}  # fmt: skip
 
 
 def build(args: dict):

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from ray.exceptions import RayError, RayTaskError
@@ -116,7 +116,7 @@ class RemoteSession:
         """What one replica says. Its counts go into the stats; times are those that are seen from here."""
         response = run.stopped.response = self._at(packed, stream=True).answer.remote(packed, options)
         try:
-            for event in takewhile(lambda _: run.wanted(), response):
+            for event in takewhile(lambda _: run.wanted(), chain.from_iterable(response)):
                 if isinstance(event, Progress):
                     progress(event)
                 elif isinstance(event, Stats):

@@ -14,6 +14,7 @@ from chat_session import Answer, ChatSession, Progress, Stats
 
 HELLO = [{"role": "user", "content": "Hello"}]
 AT_ONCE = 16  # answers under way in one replica, taking turns; each keeps a conversation in memory
+TOGETHER_S = 0.02  # pieces this close to each other are sent together
 CONVERSATIONS = 64  # kept between the turns of as many visitors, within the session's bytes
 # What every deployment has, whoever starts it. A rolling update and scaling down let answers end first.
 DEPLOYMENT = {
@@ -46,17 +47,23 @@ class Replica:
         self.session.warm_up()
         self.check_health()
 
-    async def answer(self, messages: list[dict], options: dict) -> AsyncIterator[str | Progress | Stats]:
-        """Progress, pieces of text, and Stats at the end. Raises what ChatSession.stream raises."""
-        loop, events = asyncio.get_running_loop(), asyncio.Queue()
+    async def answer(self, messages: list[dict], options: dict) -> AsyncIterator[list[str | Progress | Stats]]:
+        """Progress, pieces of text, and Stats at the end, in lists: of pieces in quick succession, some come together,
+        because each list that crosses costs milliseconds. Raises what ChatSession.stream raises.
+        """
+        loop, events, last = asyncio.get_running_loop(), asyncio.Queue(), None
         tell = partial(loop.call_soon_threadsafe, events.put_nowait)
         answer = self.session.stream(messages, progress=tell, **options)
         work = loop.run_in_executor(self._threads, _pump, answer, tell)
         try:
-            while (event := await events.get()) is not None:
-                yield event
-            await work
-            yield answer.stats
+            while not isinstance(last, Stats):
+                together = [await events.get(), *(events.get_nowait() for _ in range(events.qsize()))]
+                last = together[-1]
+                if isinstance(last, BaseException):
+                    raise last
+                yield together
+                if isinstance(last, str):
+                    await asyncio.wait([work], timeout=TOGETHER_S)
         finally:  # also where Ray Serve cancels this, because the caller has
             answer.stop()
 
@@ -79,5 +86,6 @@ def _pump(answer: Answer, tell) -> None:
     try:
         for piece in answer:
             tell(piece)
-    finally:
-        tell(None)
+        tell(answer.stats)
+    except BaseException as error:  # also what tokenizers' Rust raises; the client would wait for ever
+        tell(error)

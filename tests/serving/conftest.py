@@ -17,16 +17,16 @@ from PIL import Image, ImageDraw
 
 from serving.front import set_environment
 
-if importlib.util.find_spec("ray") is None:
-    collect_ignore_glob = ["test_*.py"]
-
+HAS_RAY = importlib.util.find_spec("ray") is not None
+collect_ignore_glob = [] if HAS_RAY else ["test_*.py"]
 HERE = "127.0.0.2"  # the loopback; Ray takes 127.0.0.1 for "the address that other machines know"
 NODE = {"object_store_memory": 100 << 20, "node_ip_address": HERE}
 PATIENCE_S = 120  # on a busy machine
 
 
 def pytest_configure(config):
-    set_environment()  # before Ray is imported, which reads it only then
+    if HAS_RAY:
+        set_environment()  # before Ray is imported, which reads it only then
 
 
 def wait_until(true, seconds: float = PATIENCE_S) -> None:
