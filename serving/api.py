@@ -85,8 +85,9 @@ def api(session, name: str, key: str) -> FastAPI:
             text += piece
             if await request.is_disconnected():
                 answer.stop()
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": _reason(answer)}
-        return head | {"object": "chat.completion", "choices": [choice], "usage": _usage(answer)}
+        reason, usage = _ending(answer)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+        return head | {"object": "chat.completion", "choices": [choice], "usage": usage}
 
     return app
 
@@ -129,22 +130,21 @@ async def _chunks(asked: Completion, head: dict, answer: Answer, first: str, pie
         yield event({"role": "assistant", "content": first})
         async for piece in pieces:
             yield event({"content": piece})
-        yield event({}, _reason(answer))
+        reason, usage = _ending(answer)
+        yield event({}, reason)
         if asked.stream_options.get("include_usage"):
-            yield event({}, choices=[], usage=_usage(answer))
+            yield event({}, choices=[], usage=usage)
         yield "data: [DONE]\n\n"
     except tuple(STATUS) as error:
         yield f"data: {_refuse(None, error).body.decode()}\n\n"
 
 
-def _reason(answer: Answer) -> str:
-    return "stop" if answer.stats.finished else "length"
-
-
-def _usage(answer: Answer) -> dict:
-    prompt, written = answer.stats.prompt_tokens, answer.stats.answer_tokens
+def _ending(answer: Answer) -> tuple[str, dict]:
+    """Why it ended, and the usage."""
+    read, written = answer.stats.prompt_tokens, answer.stats.answer_tokens
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
     cached = {"prompt_tokens_details": {"cached_tokens": answer.stats.reused_tokens}}
-    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written} | cached
+    return "stop" if answer.stats.finished else "length", usage | cached
 
 
 def _refuse(_: Request | None, error: Exception) -> JSONResponse:

@@ -18,7 +18,7 @@ ASK_KEY = "Any user name; the password is the key that this server was started w
 RAY_HOME = ROOT / "build" / "ray-home"
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/", "RAY_AUTH_MODE": "token",
-    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",  # a replica that computes may take a moment to say how busy it is
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",  # who computes may take a moment to say how busy it is
 }  # fmt: skip
 
 
@@ -48,7 +48,6 @@ def main(argv=None) -> int:
             raise OSError(f"{args.host} lets other machines in: set {KEY_VARIABLE} to a key of your own first")
         check_versions()
         folder = on_disk(*find(args.model)).resolve()
-        set_environment()
         serve_all(args, folder, key)
     except (ExportError, HubError, ModelFolderError, OSError, VersionError) as error:
         print(f"serve: {error}", file=sys.stderr)
@@ -81,12 +80,12 @@ def set_environment() -> None:
 
 
 def serve_all(args: argparse.Namespace, folder: Path, key: str) -> None:
+    set_environment()
     import ray
     from ray import serve
 
     try:
-        page = web(connect(args, folder), args, folder, key)
-        page.block_thread()
+        web(connect(args, folder), args, folder, key).block_thread()
     finally:
         if not args.address:
             serve.shutdown()

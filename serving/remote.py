@@ -108,8 +108,9 @@ class RemoteSession:
                 return
             if isinstance(problem, BackPressureError):
                 raise BusyError("All places are taken right now. Please try again in a minute.") from problem
-            if isinstance(problem, RayTaskError):
-                raise _raised_there(problem) from problem
+            if isinstance(problem, RayTaskError):  # raised there, SessionError and MediaError for example
+                known = isinstance(problem.cause, TypeError | ValueError)
+                raise problem.cause if known else RuntimeError(f"A replica failed: {type(problem.cause).__name__}")
         raise LostError("No machine could answer. Please try again in a minute.") from problem
 
     def _pieces(self, run: Run, packed: list[dict], progress, options: dict) -> Iterator[str]:
@@ -137,11 +138,6 @@ class _Stop(threading.Event):
         super().set()
         if self.response:
             self.response.cancel()
-
-
-def _raised_there(error: RayTaskError) -> Exception:
-    known = isinstance(error.cause, TypeError | ValueError)  # SessionError and MediaError are among these
-    return error.cause if known else RuntimeError(f"A replica failed ({type(error.cause).__name__}).")
 
 
 def pack(messages: list[dict]) -> list[dict]:
