@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo lab test lint notebook screenshots clean clean-models setup setup-tests
+.PHONY: help run demo serve lab test test-serve lint notebook screenshots clean clean-models setup setup-tests setup-serve
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,11 +23,17 @@ typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) "$$$(1)")
 demo: setup  ## the chat page without Jupyter: MODEL=... DEVICE=... HOST=... PORT=...
 	$(VENV_PYTHON) tasks/demo.py $(call typed,MODEL,model) $(call typed,DEVICE,device) $(call typed,HOST,host) $(call typed,PORT,port)
 
+serve: setup-serve  ## the page and an API for more visitors: MODEL=... REPLICAS=2 HOST=... PORT=... ADDRESS=...
+	$(VENV_PYTHON) -m serving.front $(call typed,MODEL,model) $(call typed,REPLICAS,replicas) $(call typed,HOST,host) $(call typed,PORT,port) $(call typed,ADDRESS,address)
+
 lab: setup  ## open the notebook in Jupyter Lab
 	$(VENV_PYTHON) -m jupyter lab qwen2-vl.ipynb
 
-test: setup-tests  ## run every test, the notebook's cells included
+test: setup-tests  ## run every test but those of serving/, the notebook's cells included
 	$(VENV_PYTHON) -m pytest tests --nbval-lax --nbval-current-env qwen2-vl.ipynb
+
+test-serve: setup-serve setup-tests  ## run the tests of serving/: replicas, nodes and clients that fail
+	$(VENV_PYTHON) -m pytest tests/serving
 
 lint: setup-tests  ## check the style (ruff)
 	$(VENV_PYTHON) -m ruff check .
@@ -51,3 +57,6 @@ setup:  ## make .venv and install requirements.txt, where that is not done
 
 setup-tests:  ## the same with requirements-test.txt
 	@"$(PYTHON)" tasks/bootstrap.py --tests
+
+setup-serve:  ## the same with requirements-serve.txt
+	@"$(PYTHON)" tasks/bootstrap.py --serve

@@ -56,6 +56,7 @@ class ChatSession:
     """
 
     open_model = VisionLanguageModel  # tests put another here
+    at_once = 1  # answers that a page should ask for at a time: more would only be slower together
 
     def __init__(
         self, model, processor, *, max_conversations: int = 8, max_bytes: int = 2 << 30, guesses: int = FEW - 1
@@ -152,7 +153,8 @@ class ChatSession:
         tokens = self._tokens(run, work, options, progress)
         # Interrupted: whoever stopped the answer does not want to hear about it.
         with contextlib.closing(tokens), contextlib.suppress(Interrupted):
-            yield from until(options.stops, pieces(tokens, self.processor.tokenizer))
+            if (yield from until(options.stops, pieces(tokens, self.processor.tokenizer))):
+                run.stats.finished = True
 
     def _tokens(self, run: Run, work: Work, options: Options, progress) -> Iterator[int]:
         """Read the prompt, then write: token by token, until one of those that end an answer."""
@@ -163,10 +165,13 @@ class ChatSession:
             stats.reused_tokens = len(conversation.keys)
             new = writing.choose(self._read(run, conversation, work, progress), [])
             while True:
-                stats.answer_tokens += len(new)
                 stats.first_token_s = stats.first_token_s or time.perf_counter() - run.began
-                yield from (token for token in new if token not in options.ends)
+                for token in new:
+                    stats.answer_tokens += 1
+                    if token not in options.ends:
+                        yield token
                 if writing.done:
+                    stats.finished = writing.ended
                     return
                 new = self._write_on(run, conversation, work, writing)
         finally:

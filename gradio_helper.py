@@ -28,7 +28,6 @@ from chat_session import ChatSession, MediaError, SessionError
 __all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
 
 STOPPING_S = 2  # longest wait for an answer that is being stopped
-ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # for everything that runs the model
 AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
 SAME = gr.skip()  # of a component that stays as it is
@@ -142,7 +141,7 @@ def _connect_questions(session: ChatSession, on: SimpleNamespace) -> list:
 
     shows = {
         "outputs": [on.history, on.chatbot, on.box, on.kept, on.notice], "api_visibility": "private",
-        "show_progress": "minimal", "show_progress_on": [on.chatbot], **ONE_AT_A_TIME,
+        "show_progress": "minimal", "show_progress_on": [on.chatbot], **_few(session),
     }  # fmt: skip
     return [
         on.box.submit(ask, [on.box, on.in_box, on.history, on.kept, *on.settings], **shows),
@@ -219,7 +218,12 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
     on.load.upload(load, [on.load, on.history, on.kept, on.in_box], conversation, cancels=asks, **queued)
     page.load(bring_back, [on.history, on.kept], conversation, **AT_ONCE)
     for opened_or_answered in (page.load, *(asked.then for asked in asks)):
-        opened_or_answered(lambda: f"{on.model} · {about.memory(session)}", None, on.about, **AT_ONCE)
+        opened_or_answered(lambda: on.model + about.memory(session), None, on.about, **AT_ONCE)
+
+
+def _few(session: ChatSession) -> dict:
+    """For everything that runs the model: one at a time, where the session does not say that it has several."""
+    return {"concurrency_limit": session.at_once, "concurrency_id": "model"}
 
 
 def _wait_for_end(box: Box) -> None:
@@ -244,5 +248,5 @@ def _add_endpoint(session: ChatSession, on: SimpleNamespace) -> None:
 
     answer = gr.Textbox(visible=False, label="Answer")
     gr.Button(visible=False).click(
-        chat, [on.box, *on.settings, on.history], [on.history, answer], api_name="chat", **ONE_AT_A_TIME
+        chat, [on.box, *on.settings, on.history], [on.history, answer], api_name="chat", **_few(session)
     )

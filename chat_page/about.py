@@ -47,8 +47,9 @@ def _precision(folder: Path) -> str:
 
 
 def memory(session: ChatSession) -> str:
-    """What is kept so that nothing is seen or read twice."""
-    return f"{sum(session.memory().values()) / 2**20:.0f} MB of memory for what was seen and read"
+    """What is kept so that nothing is seen or read twice; "" where it is kept elsewhere."""
+    kept = session.memory()
+    return f" · {sum(kept.values()) / 2**20:.0f} MB of memory for what was seen and read" if kept else ""
 
 
 def examples(model) -> list[dict]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 class Stats:
     """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew), seconds, and `steps` after
     the first token: {tokens read at once: how often}, more than one where some were guessed (see `session.writing`).
+    finished: it ended by itself, with an end token or a stop string; not because it was stopped or had all the tokens
+    that it may have.
     """
 
     prompt_tokens: int = 0
@@ -20,6 +22,7 @@ class Stats:
     steps: dict[int, int] = field(default_factory=dict)
     first_token_s: float = 0.0
     total_s: float = 0.0
+    finished: bool = False
 
 
 @dataclass

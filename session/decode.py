@@ -4,7 +4,7 @@ Here: the options of an answer, choosing with Transformers' own processors in `g
 strings. Not here: where logits come from (`model`), beams, several answers at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -110,9 +110,9 @@ def pieces(tokens: Iterable[int], tokenizer) -> Iterator[str]:
         yield text
 
 
-def until(stops: tuple[str, ...], texts: Iterable[str]) -> Iterator[str]:
-    """`texts` up to the first of `stops`, which may begin in one piece and end in another."""
-    held = ""
+def until(stops: tuple[str, ...], texts: Iterable[str]) -> Generator[str, None, bool]:
+    """`texts` up to the first of `stops`, which may begin in one piece and end in another. Returns whether one came."""
+    held, found = "", []
     for text in texts:
         held += text
         found = [at for stop in stops if (at := held.find(stop)) >= 0]
@@ -125,6 +125,7 @@ def until(stops: tuple[str, ...], texts: Iterable[str]) -> Iterator[str]:
             held = held[len(held) - keep :]
     if held:
         yield held
+    return bool(found)
 
 
 def _begun(text: str, stop: str) -> int:

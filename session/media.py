@@ -7,6 +7,7 @@ Whatever is wrong with a file ends in a `MediaError`, whose message is a plain s
 and never contains a path; the exception it was raised from has the details.
 """
 
+import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,15 +43,15 @@ class Video:
     fps: float
 
 
-def load_image(source: str | os.PathLike | Image.Image) -> Image.Image:
-    """Open `source` (a path, or a picture already open) as RGB, the right way up, transparency on white.
+def load_image(source: str | os.PathLike | bytes | Image.Image) -> Image.Image:
+    """Open `source` (a path, a file's bytes, or an open picture) as RGB, the right way up, transparency on white.
 
     The size is checked before any pixel is decoded. Raises MediaError.
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source)
     try:
-        with Image.open(os.fspath(source), formats=_IMAGE_FORMATS) as image:
+        with Image.open(_file(source), formats=_IMAGE_FORMATS) as image:
             return _to_rgb(image)
     except MediaError:
         raise
@@ -64,13 +65,13 @@ def load_image(source: str | os.PathLike | Image.Image) -> Image.Image:
         raise MediaError("This picture is damaged or incomplete. Please save it again, or try another.") from error
 
 
-def load_video(path: str | os.PathLike, max_frames: int = MAX_FRAMES) -> Video:
-    """Read up to `max_frames` frames of the video file `path`, evenly spaced over its whole length.
+def load_video(source: str | os.PathLike | bytes, max_frames: int = MAX_FRAMES) -> Video:
+    """Read up to `max_frames` frames of a video file (its path or its bytes), evenly spaced over its whole length.
 
     Memory is bounded by `max_frames`; time is that of decoding the file once. Raises MediaError.
     """
     try:
-        with av.open(os.fspath(path), options=_FFMPEG, metadata_errors="replace") as container:
+        with av.open(_file(source), options=_FFMPEG, metadata_errors="replace") as container:
             return _sample(container, max_frames)
     except MediaError:
         raise
@@ -88,6 +89,10 @@ def as_video(frames: Iterable[Image.Image], fps: float) -> Video:
     if len({image.size for image in images}) > 1:
         raise MediaError("The frames of a video must all have the same size.")
     return Video(images, fps)
+
+
+def _file(source: str | os.PathLike | bytes) -> str | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
 
 
 def _check_size(width: int, height: int, what: str, limit: int) -> None:

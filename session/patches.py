@@ -108,6 +108,8 @@ class Patches:
 
 def _identity(source) -> tuple | None:
     """What tells a file from any other, and from itself when it was changed; None for what is no file."""
+    if isinstance(source, bytes):
+        return (hashlib.blake2b(source, digest_size=16).digest(),)
     if not isinstance(source, str | os.PathLike):
         return None
     try:

@@ -4,8 +4,8 @@ Here: checking messages, the chat template, tokens, one placeholder for each vis
 (`media`), pixels (`patches`), running the model (`chat_session`).
 
 A message is {"role": "system" | "user" | "assistant", "content": text or a list of blocks}; a block is
-{"type": "text", "text": str}, {"type": "image", "image": path or PIL image}, or
-{"type": "video", "video": path or list of PIL images, "fps": float}.
+{"type": "text", "text": str}, {"type": "image", "image": path, bytes of a file, or PIL image}, or
+{"type": "video", "video": path, bytes of a file, or list of PIL images, "fps": float}.
 
 What people type stays text: "<|im_end|>" in a question is ten characters, never the token that ends a turn. A plain
 `processor(text=...)` cannot tell the two apart, because it sees template and text as one string.

@@ -2,9 +2,10 @@
 
     python3 tasks/bootstrap.py            # what the notebook and the page need
     python3 tasks/bootstrap.py --tests    # and what the tests need
+    python3 tasks/bootstrap.py --serve    # and what serving/ needs
 
 Lives here: the checks before an install (Python, disk, permissions), `.venv`, the choice of torch's build, pip.
-Does not: which packages, at which version and why (requirements.txt, requirements-test.txt).
+Does not: which packages, at which version and why (requirements.txt and its sisters).
 
 Only the standard library, and only syntax that Python 3.6 reads, so that a Python which is too old gets our message
 and not a SyntaxError. A second call with nothing to do takes a fraction of a second.
@@ -44,9 +45,13 @@ def main(argv=None):
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Make .venv and install the pinned packages.")
     parser.add_argument("--tests", action="store_true", help="also install what the tests need")
+    parser.add_argument("--serve", action="store_true", help="also install what serving/ needs")
     args = parser.parse_args(argv)
+    names = ["requirements.txt"]
+    names += ["requirements-test.txt"] if args.tests else []
+    names += ["requirements-serve.txt"] if args.serve else []
     try:
-        set_up(["requirements.txt"] + (["requirements-test.txt"] if args.tests else []))
+        set_up(names)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

@@ -120,12 +120,18 @@ def load(source: str, load_from: str, device: str):
     print(f"Loading {folder} on {device}", flush=True)
     turn_off_library_telemetry()
     from optimum.intel.openvino import OVModelForVisualCausalLM
-    from transformers import AutoProcessor
 
     model = OVModelForVisualCausalLM.from_pretrained(folder, device=device, compile=False)  # a session does
+    return model, load_processor(folder, model.config)
+
+
+def load_processor(folder: str | Path, config):
+    """The processor of the model in `folder`, with our limits for a picture."""
+    from transformers import AutoProcessor
+
     # The practice model knows pictures of up to 400 visual tokens, and its own settings say so.
-    budget = {} if getattr(model.config, "practice_model", False) else BUDGET
-    return model, AutoProcessor.from_pretrained(folder, **budget)
+    budget = {} if getattr(config, "practice_model", False) else BUDGET
+    return AutoProcessor.from_pretrained(folder, **budget)
 
 
 if __name__ == "__main__":

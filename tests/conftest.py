@@ -35,6 +35,8 @@ import cmd_helper
 from tests.socket_guard import sitecustomize as socket_guard
 from tutorial.telemetry import ENDPOINT_VARIABLE, TELEMETRY_OFF, turn_off_library_telemetry
 
+collect_ignore = ["serving"]  # unless it is asked for: make test-serve
+
 ROOT = Path(__file__).resolve().parent.parent
 TINY_DIR = ROOT / "tiny_model" / "weights"
 EXPORTS = ROOT / "build" / "test-exports"

@@ -299,6 +299,23 @@ def test_an_answer_closed_before_it_began_computes_nothing():
     assert list(pieces) == [] and session.model.calls == []
 
 
+@pytest.mark.parametrize("options, finished", [
+    ({}, True), ({"max_new_tokens": 4}, True), ({"max_new_tokens": 3}, False), ({"stop": "bc"}, True),
+    ({"stop": "c", "max_new_tokens": 3}, True), ({"stop": "x", "max_new_tokens": 3}, False),
+])
+def test_an_answer_says_whether_it_ended_by_itself(options, finished):
+    _, stats = asked(session_on(saying("abc", PROCESSOR)), HELLO, **options)  # three tokens and the one that ends it
+    assert stats.finished is finished
+
+
+def test_an_answer_that_was_stopped_has_not_ended_by_itself():
+    answer = session_on(saying("abc", PROCESSOR)).stream(HELLO)
+    next(answer)
+    answer.stop()
+    list(answer)
+    assert not answer.stats.finished
+
+
 def test_a_dropped_answer_is_closed_and_what_it_read_is_kept():
     session = session_on(saying("a" * 200, PROCESSOR))
     for piece in session.stream(HELLO):

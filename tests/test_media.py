@@ -130,6 +130,21 @@ def test_a_bad_picture_is_refused_in_a_plain_sentence(tmp_path, content, says):
     assert str(tmp_path) not in str(refusal.value)
 
 
+def test_the_bytes_of_a_file_are_as_good_as_its_path(tmp_path):
+    half_and_half().save(tmp_path / "a.png")
+    assert load_image((tmp_path / "a.png").read_bytes()).tobytes() == half_and_half().tobytes()
+    path = write_video(tmp_path / "a.mp4", brightening(6))
+    frames, same = load_video(path).frames, load_video(Path(path).read_bytes()).frames
+    assert [frame.tobytes() for frame in frames] == [frame.tobytes() for frame in same]
+
+
+@pytest.mark.parametrize("load", [load_image, load_video])
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n"])
+def test_bytes_of_anything_else_are_refused(load, content):
+    with pytest.raises(MediaError):
+        load(content)
+
+
 @pytest.mark.parametrize("load", [load_image, load_video])
 @pytest.mark.parametrize("source", ["gone.png", "file:///etc/hostname", "/"])
 def test_what_is_no_file_is_refused(load, source):

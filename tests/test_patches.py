@@ -57,6 +57,14 @@ def test_pictures_in_memory_are_never_taken_for_each_other(monkeypatch):
     assert len(digests) == len(asked) == 2
 
 
+def test_the_same_bytes_are_opened_once_and_others_are_not_taken_for_them(tmp_path, monkeypatch):
+    kept, asked = patches.Patches(PROCESSOR, 1 << 20), opened(monkeypatch)
+    for colour in ("red", "blue", "red"):
+        saved(tmp_path / "a.png", colour)
+        kept.of({"type": "image", "image": (tmp_path / "a.png").read_bytes()})
+    assert len(asked) == 2
+
+
 def test_no_more_is_kept_than_allowed(tmp_path, monkeypatch):
     kept, asked = patches.Patches(PROCESSOR, 1), opened(monkeypatch)
     blocks = [saved(tmp_path / f"{colour}.png", colour) for colour in ("red", "blue")]

@@ -16,9 +16,11 @@ from tutorial.versions import check_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ("requirements.txt", "requirements-test.txt")
-ALL = (*REQUIREMENTS, "requirements-bench.txt")
+SERVE = "requirements-serve.txt"
+ALL = (*REQUIREMENTS, "requirements-bench.txt", SERVE)
 RUNTIME_CODE = ("*.py", "*.ipynb", "tutorial/*.py", "session/*.py", "tasks/*.py", "tiny_model/scenes.py")
-DEVELOPERS_CODE = ("tiny_model/*.py", "tests/*.py", "benchmarks/*.py", "docs/*.py")
+SERVING_CODE = ("serving/*.py",)
+DEVELOPERS_CODE = ("tiny_model/*.py", "tests/*.py", "tests/serving/*.py", "benchmarks/*.py", "docs/*.py")
 
 
 def pinned(*names):
@@ -99,7 +101,10 @@ def imported_packages(source):
             yield node.module.partition(".")[0]
 
 
-@pytest.mark.parametrize("files, code", [(REQUIREMENTS[:1], RUNTIME_CODE), (ALL, DEVELOPERS_CODE)])
+@pytest.mark.parametrize(
+    "files, code",
+    [(REQUIREMENTS[:1], RUNTIME_CODE), ((REQUIREMENTS[0], SERVE), SERVING_CODE), (ALL, DEVELOPERS_CODE)],
+)
 def test_requirement_files_bring_every_package_that_our_code_imports(files, code):
     brought = closure(requirement.name for requirement, _ in pinned(*files))
     providers = metadata.packages_distributions()

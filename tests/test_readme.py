@@ -53,7 +53,7 @@ def test_every_make_target_and_variable_exists():
     targets = re.findall(r"\bmake ([a-z-]+)", "\n".join(BLOCKS + SPANS))
     assert {"run", "test", "lab", "demo", "lint", "clean", "help"} <= set(targets)
     assert not [target for target in targets if not re.search(rf"^{target}:", makefile, flags=re.M)]
-    others = [path for path in ROOT.glob("t*/*.py") if path != Path(__file__)]
+    others = [path for kind in ("t*", "serving") for path in ROOT.glob(f"{kind}/*.py") if path != Path(__file__)]
     code = makefile + "".join(path.read_text(encoding="utf-8") for path in others)
     variables = {match[1] for word in WORDS if (match := re.match(r"([A-Z][A-Z0-9_]{3,})(=|$)", word))} - {"AUTO"}
     assert {"MODEL", "DEVICE", "HOST", "PORT", "PYTHON"} <= variables
@@ -62,7 +62,7 @@ def test_every_make_target_and_variable_exists():
 
 def test_every_option_is_one_that_its_program_knows():
     exporter = ["-m", "optimum.commands.optimum_cli", "export", "openvino"]
-    benchmarks = (["benchmarks/benchmark.py"], ["benchmarks/random_model.py"])
+    benchmarks = (["benchmarks/benchmark.py"], ["benchmarks/random_model.py"], ["benchmarks/serving.py"])
     programs = (["tasks/bootstrap.py"], ["tasks/demo.py"], ["-m", "pytest"], *benchmarks, exporter)
     helps = [[sys.executable, *program, "--help"] for program in programs]
     known = "".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout for command in helps)

@@ -63,18 +63,18 @@ def ci(clone):
     return start
 
 
-def test_ci_runs_the_style_check_and_the_readmes_test_command_with_the_browser_required(ci):
-    assert ci(chromium="", make="") == (0, ["make lint 1", "make test 1"])
+def test_ci_runs_the_style_check_and_the_test_commands_with_the_browser_required(ci):
+    assert ci(chromium="", make="") == (0, ["make lint 1", "make test 1", "make test-serve 1"])
 
 
 @pytest.mark.parametrize("user, prefix", [(0, "apt-get"), (1000, "sudo apt-get")])
 def test_ci_installs_a_browser_where_there_is_none(ci, user, prefix):
     _, called = ci(make="", id=f"echo {user}", sudo='"$@"', apt_get="")
     assert called[0] == f"{prefix} update -qq"
-    assert any("install" in line and "chromium" in line for line in called[1:-2])
+    assert any("install" in line and "chromium" in line for line in called[1:-3])
 
 
-@pytest.mark.parametrize("failing", ["lint", "test"])
+@pytest.mark.parametrize("failing", ["lint", "test", "test-serve"])
 def test_ci_fails_when_a_step_fails(ci, failing):
     code, called = ci(chromium="", make=f'[ "$1" != {failing} ] || exit 2')
     assert code == 2
