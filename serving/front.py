@@ -18,6 +18,7 @@ ASK_KEY = "Any user name; the password is the key that this server was started w
 RAY_HOME = ROOT / "build" / "ray-home"
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/", "RAY_AUTH_MODE": "token",
+    "RAY_worker_niceness": "0",  # replicas are as important as the page
     "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "1",  # who computes may take a moment to say how busy it is
 }  # fmt: skip
 

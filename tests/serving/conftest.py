@@ -21,7 +21,7 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
 collect_ignore_glob = [] if HAS_RAY else ["test_*.py"]
 HERE = "127.0.0.2"  # the loopback; Ray takes 127.0.0.1 for "the address that other machines know"
 NODE = {"object_store_memory": 100 << 20, "node_ip_address": HERE}
-PATIENCE_S = 120  # on a busy machine
+PATIENCE_S = 240  # on a busy machine
 
 
 def pytest_configure(config):

@@ -14,7 +14,7 @@ from gradio_client import Client, handle_file
 
 from serving.front import ROOT, main, web
 from serving.remote import RemoteSession
-from tests.serving.conftest import asked, drawing
+from tests.serving.conftest import asked, drawing, wait_until
 
 KEY = "a key of our own"
 
@@ -78,7 +78,8 @@ def test_serve_yaml_starts_as_it_is(cluster, processor, int4_dir):
     config = yaml.safe_load((ROOT / "serving" / "serve.yaml").read_text())
     config["applications"][0]["args"].update(model=str(int4_dir), threads=1)
     config["applications"][0]["deployments"][0]["autoscaling_config"].update(min_replicas=1, max_replicas=1)
-    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config), _blocking=True)
+    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))
+    wait_until(lambda: serve.status().applications["chat"].status == "RUNNING")
     session = RemoteSession(serve.get_app_handle("chat"), processor)
     assert "circle" in "".join(session.stream(asked("Describe this image.", drawing())))
     serve.delete("chat")
