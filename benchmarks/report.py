@@ -1,8 +1,8 @@
-"""Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json` and
-`guesses.py`.
+"""Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json`,
+`guesses.py` and `serving.py`.
 
-Reads results-2b.json and results-guesses.json beside this file, which those wrote; replaces the text of README.md
-between its marks. Types no number by hand, measures nothing.
+Reads results-2b.json, results-guesses.json and results-serving.json beside this file, which those wrote; replaces the
+text of README.md between its marks. Types no number by hand, measures nothing.
 """
 
 import json
@@ -12,12 +12,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
+from benchmarks.serving import RESULTS as SERVING  # noqa: E402
+from benchmarks.serving import capacity, table  # noqa: E402
 from benchmarks.tables import BASE, shown  # noqa: E402
 from tiny_model.report import put_between  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results-2b.json"
 GUESSES = Path(__file__).parent / "results-guesses.json"
 MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
 GUESSES_MARKS = ("<!-- guesses -->", "<!-- end of guesses -->")
 COLUMNS = {
     "load_s": "load, s", "ttft_turn1_s": "first turn, s", "ttft_turn2_s": "second turn, s", "ttft_retry_s": "retry, s",
@@ -56,9 +59,23 @@ def guesses() -> str:
     return "\n".join([*lines, "", f"To read several tokens at once takes the 2B shape, times one token: {costs}."])
 
 
+def serving() -> str:
+    """Visitors over replicas; what the way to a replica costs; how many visitors machines carry."""
+    found = json.loads(SERVING.read_text())
+    direct, remote = found["overhead"]["direct"], found["overhead"]["remote"]
+    first, further = (f"{remote[name] - direct[name]:.1f} ms" for name in direct)
+    pauses = ", ".join(f"{seconds:g} s" for seconds in found["pause of a lost replica, s"] if seconds)
+    way = f"For one visitor, the way to a replica adds {first} to the first token and {further} to each further one."
+    lost = f"An answer whose replica is killed pauses for {pauses}."
+    formula, assumed, *machines = capacity()
+    carried = f"*{formula}*. {assumed}: {', '.join(machines)}."
+    return "\n".join([*table(found["crowd"]), "", f"{way} {lost}", "", carried])
+
+
 def main():
     put_between(MARKS, figures(), ROOT / "README.md")
     put_between(GUESSES_MARKS, guesses(), ROOT / "README.md")
+    put_between(SERVING_MARKS, serving(), ROOT / "README.md")
 
 
 if __name__ == "__main__":

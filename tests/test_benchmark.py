@@ -134,6 +134,7 @@ def test_the_readmes_table_is_what_was_measured():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.figures() in readme
     assert report.guesses() in readme
+    assert report.serving() in readme
 
 
 def test_rounds_go_to_and_fro(empty_model, monkeypatch, capsys):

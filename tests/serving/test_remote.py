@@ -112,7 +112,7 @@ def test_estimates_and_budgets_are_those_of_a_session(remote, direct):
 
 
 def test_drawn_answers_repeat_with_a_seed(remote):
-    options = {"do_sample": True, "temperature": 1.5, "max_new_tokens": 20}
+    options = {"do_sample": True, "temperature": 3.0, "max_new_tokens": 20}
     said = ["".join(remote.stream(asked(image=drawing()), seed=seed, **options)) for seed in (1, 1, 2, 3, 4)]
     assert said[0] == said[1]
     assert len(set(said)) > 1
