@@ -164,7 +164,7 @@ def capacity(think_s: float = 60, tokens: int = 100, utilisation: float = 0.7, r
         "visitors = machines · replicas per machine · utilisation · (think time + answer time) / answer time",
         f"2B on {run.where}: answer time {run.first_answer_s:g} s + {tokens} tokens / {run.tokens_s:g} tokens/s = "
         f"{answer_s:.1f} s, think time {think_s:g} s, replicas per machine {replicas}, utilisation {utilisation:g}",
-        *(f"{machines} machines: {machines * each:.0f} visitors" for machines in (1, 4, 10)),
+        *(f"{machines} machine{'s' * (machines > 1)}: {machines * each:.0f} visitors" for machines in (1, 4, 10)),
     ]
 
 
