@@ -43,13 +43,16 @@ class Options:
     def merged(cls, defaults, given: dict) -> "Options":
         """What is not given is what `defaults`, a GenerationConfig, says; but max_new_tokens is always ours.
 
-        Raises TypeError for an option that is not in the list above, ValueError for an empty stop string.
+        Raises TypeError for an option that is not in the list above, ValueError for an empty stop string and for less
+        than one new token.
         """
         names = [field.name for field in fields(cls)]
         if unknown := sorted(given.keys() - set(names)):
             raise TypeError(f"Unknown option {', '.join(unknown)}; there are {', '.join(names)}.")
         if "" in Options(stop=given.get("stop", ())).stops:
             raise ValueError("An empty stop string would end every answer before it begins.")
+        if given.get("max_new_tokens", 1) < 1:
+            raise ValueError(f"max_new_tokens is {given['max_new_tokens']}; an answer has at least one token.")
         known = {n: getattr(defaults, n) for n in names if getattr(defaults, n, None) is not None}
         return cls(**(known | given | {"max_new_tokens": given.get("max_new_tokens", cls.max_new_tokens)}))
 

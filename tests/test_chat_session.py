@@ -231,6 +231,11 @@ def test_an_unknown_option_is_refused_with_the_known_ones():
         list(session.stream(HELLO, stop=("a", "")))
 
 
+def test_an_answer_without_a_token_is_refused():
+    with pytest.raises(ValueError, match="max_new_tokens is 0"):
+        list(session_on(saying("Hi.", PROCESSOR)).stream(HELLO, max_new_tokens=0))
+
+
 @pytest.mark.parametrize(("stop", "answer"), [
     ((), "one two three"), (("two",), "one "), ("two", "one "),
     (("three", "e t"), "on"), (("four",), "one two three"), (("one",), ""),
