@@ -8,6 +8,7 @@ import argparse
 import hmac
 import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,7 +87,9 @@ def serve_all(args: argparse.Namespace, folder: Path, key: str) -> None:
     from ray import serve
 
     try:
-        web(connect(args, folder), args, folder, key).block_thread()
+        page = web(connect(args, folder), args, folder, key)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Ray's own handler leaves some of its processes behind
+        page.block_thread()
     finally:
         if not args.address:
             serve.shutdown()
