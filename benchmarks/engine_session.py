@@ -7,13 +7,17 @@ from benchmarks.scenario import Reply
 from chat_session import ChatSession
 
 
+def open_session(folder, **options) -> ChatSession:
+    model = OVModelForVisualCausalLM.from_pretrained(folder, device="CPU", compile=False)
+    return ChatSession(model, AutoProcessor.from_pretrained(folder), **options)
+
+
 class Engine:
     """One session for all that is asked, as on the chat page."""
 
     def __init__(self, model_dir, weights):
-        model = OVModelForVisualCausalLM.from_pretrained(model_dir, device="CPU", compile=False)
         # Random weights repeat themselves, so that every guess would stand: see guesses.py.
-        self.session = ChatSession(model, AutoProcessor.from_pretrained(model_dir), guesses=0)
+        self.session = open_session(model_dir, guesses=0)
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
         answer = self.session.stream(messages, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)

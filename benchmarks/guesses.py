@@ -63,6 +63,7 @@ def row(kind: str, milliseconds: dict[int, float], answers: int, same: int, step
 
 def stand(practice: Path, count: int) -> dict[str, dict]:
     """{kind: answers, how many are the same without guesses, steps} of the practice model's exports in `practice`."""
+    from benchmarks.engine_session import open_session
     from tiny_model import evaluate
 
     sessions = [open_session(practice, **options) for options in ({}, {"guesses": 0})]
@@ -84,8 +85,11 @@ def cost(folder: Path) -> dict[int, float]:
     """{tokens read at once: milliseconds}, medians, taken in turn because a machine's speed changes by the minute."""
     import numpy as np
 
+    from benchmarks.engine_session import open_session
+    from session.model import FEW
+
     model = open_session(folder)._model
-    cache, rng, times = model.new_cache(), random.Random(0), {n: [] for n in (1, 2, 3, 4)}
+    cache, rng, times = model.new_cache(), random.Random(0), {n: [] for n in range(1, FEW + 1)}
 
     def read(tokens: int) -> float:
         embeddings = model.embed([rng.randrange(1000) for _ in range(tokens)])
@@ -102,21 +106,11 @@ def cost(folder: Path) -> dict[int, float]:
     return {tokens: median(found) for tokens, found in times.items()}
 
 
-def open_session(folder: Path, **options):
-    from optimum.intel.openvino import OVModelForVisualCausalLM
-    from transformers import AutoProcessor
-
-    from chat_session import ChatSession
-
-    model = OVModelForVisualCausalLM.from_pretrained(folder, device="CPU", compile=False)
-    return ChatSession(model, AutoProcessor.from_pretrained(folder), **options)
-
-
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder with an exported Qwen2-VL of real size")
     parser.add_argument("--practice", type=Path, metavar="DIR", default=ROOT / "build" / "INT4",
-                        help="the practice model's export; default: the notebook's")  # fmt: skip
+                        help="the practice model's export; default: tiny_model/README.md's, build/INT4")  # fmt: skip
     parser.add_argument("--count", type=int, default=60, help="questions of each kind; default: 60")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
