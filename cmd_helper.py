@@ -1,7 +1,7 @@
 """`optimum_cli`: runs the exporter as a person would in a terminal, live, and leaves a whole model or none.
 
 Here: the command, the child process's environment, the folders. Not here: what the exporter's lines mean
-(`tutorial/exporter_output.py`), how they reach the reader (`tutorial/screen.py`), anything about models' insides.
+(`export/output.py`), how they reach the reader (`export/progress.py`), anything about models' insides.
 """
 
 import os
@@ -12,15 +12,16 @@ import sys
 import time
 from pathlib import Path
 
-from tutorial import exporter, exporter_output
-from tutorial.child import Child
-from tutorial.manifest import write_manifest
-from tutorial.model_folder import broken_graphs, broken_weights
-from tutorial.models_on_disk import log_of, size_of
-from tutorial.screen import Screen, make_screen, show_markdown
-from tutorial.telemetry import TELEMETRY_OFF
-from tutorial.versions import check_versions
-from tutorial.workshop import Workshop, is_empty, sole_writer
+from catalog.manifest import write_manifest
+from catalog.model_folder import broken_graphs, broken_weights
+from catalog.on_disk import log_of, size_of
+from environment.telemetry import TELEMETRY_OFF
+from environment.versions import check_versions
+from export import output as exporter_output
+from export import small_trace as exporter
+from export.process import Child
+from export.progress import Screen, make_screen, show_markdown
+from export.staging import Workshop, is_empty, sole_writer
 
 # The exporter asks the hub what a model is for; for a folder it cannot, and this tutorial has one kind of model.
 LOCAL_TASK = "image-text-to-text"

@@ -15,14 +15,16 @@ from types import SimpleNamespace
 import gradio as gr
 from gradio_client.utils import is_http_url_like, traverse
 
-from chat_page import about, kept, saved
-from chat_page.ahead import Box, look_ahead
+from chat_page import browser_state as kept
+from chat_page import conversation_file as saved
+from chat_page import header as about
 from chat_page.answering import growing, turn
-from chat_page.look import DOWNLOAD, FILES_AGE, HOUR, LAUNCH
 from chat_page.messages import MAX_FILES, question
+from chat_page.prefetch import Box, look_ahead
+from chat_page.render import as_typed, shown
 from chat_page.settings import NO_PICTURE, Settings, controls, predicted
-from chat_page.shown import as_typed, shown
-from chat_page.words import NOTICE_S, plain
+from chat_page.strings import NOTICE_S, plain
+from chat_page.theme import DOWNLOAD, FILES_AGE, HOUR, LAUNCH
 from chat_session import ChatSession, MediaError, SessionError
 
 __all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
@@ -223,7 +225,7 @@ def _connect_buttons(page: gr.Blocks, session: ChatSession, on: SimpleNamespace,
 
 def _few(session: ChatSession) -> dict:
     """For everything that runs the model: one at a time, where the session does not say that it has several."""
-    return {"concurrency_limit": session.at_once, "concurrency_id": "model"}
+    return {"concurrency_limit": session.max_concurrent_answers, "concurrency_id": "model"}
 
 
 def _wait_for_end(box: Box) -> None:

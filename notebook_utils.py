@@ -5,19 +5,19 @@ exporting (`cmd_helper.py`), chatting (`chat_session.py`), the page (`gradio_hel
 `python -m notebook_utils check` describes this machine for a bug report.
 """
 
-from tutorial.choices import DeviceError, device_widget, quantization_widget, require_device
-from tutorial.costs import costs_table
-from tutorial.downloads import DownloadError, download_file
-from tutorial.hub import HubError, fetch_model
-from tutorial.machine import this_machine
-from tutorial.manifest import verify_hashes
-from tutorial.model_folder import ModelFolderError, require_model_dir, require_source_dir
-from tutorial.model_list import ModelChoice, model_choices
-from tutorial.models_on_disk import ModelOnDisk, delete_model, list_models_on_disk, size_of
-from tutorial.presets import PRESETS, measured_presets
-from tutorial.self_check import DeviceCheckError, self_check
-from tutorial.telemetry import collect_telemetry, turn_off_library_telemetry
-from tutorial.versions import VersionError, check_versions
+from catalog.choices import ModelChoice, model_choices
+from catalog.costs import costs_table
+from catalog.downloads import DownloadError, download_file
+from catalog.hub import HubError, fetch_model
+from catalog.manifest import verify_hashes
+from catalog.model_folder import ModelFolderError, require_model_dir, require_source_dir
+from catalog.on_disk import ModelOnDisk, delete_model, list_models_on_disk, size_of
+from catalog.presets import PRESETS, measured_presets
+from environment.device_check import DeviceCheckError, self_check
+from environment.devices import DeviceError, device_widget, quantization_widget, require_device
+from environment.machine import this_machine
+from environment.telemetry import collect_telemetry, turn_off_library_telemetry
+from environment.versions import VersionError, check_versions
 
 __all__ = [
     "PRESETS", "DeviceCheckError", "DeviceError", "DownloadError", "HubError", "ModelChoice", "ModelFolderError",
@@ -30,6 +30,6 @@ __all__ = [
 if __name__ == "__main__":  # python -m notebook_utils check
     import sys
 
-    from tutorial.check import main
+    from environment.report import main
 
     sys.exit(main(sys.argv[1:]))

@@ -15,10 +15,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
-from benchmarks.engine_session import Engine  # noqa: E402
+from benchmarks.engines.session import Engine  # noqa: E402
 from benchmarks.processes import peak_rss_mb, why_no_model  # noqa: E402
+from environment.telemetry import turn_off_library_telemetry  # noqa: E402
 from session.media import MAX_FRAMES  # noqa: E402
-from tutorial.telemetry import turn_off_library_telemetry  # noqa: E402
 
 WIDTH, HEIGHT, RATE = 640, 360, 10
 

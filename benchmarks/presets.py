@@ -1,9 +1,9 @@
-"""What each preset of `tutorial/presets.py` costs and keeps: `python benchmarks/presets.py RANDOM_2B [--count N]`.
+"""What each preset of `catalog/presets.py` costs and keeps: `python benchmarks/presets.py RANDOM_2B [--count N]`.
 
 Size, memory and speed on a model of random weights in the 2B shape (`random_model.py`), where they do not depend on
 what the weights are; answers of the practice model, N held-out questions of each kind: how many are right, and how many
 are those of the original weights. That ranks presets on a toy of two million parameters, and predicts nothing for 2B.
-Writes tutorial/presets.json. Exports go to build/presets/; one that is there is not made again.
+Writes benchmarks/results/presets.json. Exports go to build/presets/; one that is there is not made again.
 """
 
 import argparse
@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
 from benchmarks.processes import in_own_process, report  # noqa: E402
-from tutorial.model_list import PRACTICE_DIR  # noqa: E402
-from tutorial.models_on_disk import size_of  # noqa: E402
-from tutorial.presets import MEASURED, PRESETS, Preset  # noqa: E402
-from tutorial.telemetry import turn_off_library_telemetry  # noqa: E402
+from catalog.choices import PRACTICE_DIR  # noqa: E402
+from catalog.on_disk import size_of  # noqa: E402
+from catalog.presets import MEASURED, PRESETS, Preset  # noqa: E402
+from environment.telemetry import turn_off_library_telemetry  # noqa: E402
 
 EXPORTS = ROOT / "build" / "presets"
 BENCHMARK = str(ROOT / "benchmarks" / "benchmark.py")

@@ -20,15 +20,15 @@ from transformers import CONFIG_MAPPING, AutoModelForImageTextToText, AutoProces
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
-from tutorial.model_list import PRACTICE_DIR  # noqa: E402
-from tutorial.shapes import SHAPES  # noqa: E402
+from catalog.choices import PRACTICE_DIR  # noqa: E402
+from catalog.shapes import SHAPES  # noqa: E402
 
 FILE_SIZE = "2GB"
 EMBEDDINGS = "model.language_model.embed_tokens.weight"  # also the output layer, where there is none of its own
 
 
 def write_model(shape: dict, out: Path, layout: str = "new", file_size: str = FILE_SIZE) -> int:
-    """Write a model of `shape` (a config as in tutorial/shapes.py) to `out`; returns how many parameters it has.
+    """Write a model of `shape` (a config as in catalog/shapes.py) to `out`; returns how many parameters it has.
 
     layout: "new" as Transformers 5 names things, "old" as the checkpoints on the hub do. The weights are the same.
     """

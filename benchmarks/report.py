@@ -1,7 +1,7 @@
 """Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json`,
 `guesses.py` and `serving.py`.
 
-Reads results-2b.json, results-guesses.json and results-serving.json beside this file, which those wrote; replaces the
+Reads results/speed-2b.json, results/drafts.json and results/serving.json beside this file, which those wrote; replaces the
 text of README.md between its marks. Types no number by hand, measures nothing.
 """
 
@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpe
 from benchmarks.serving import RESULTS as SERVING  # noqa: E402
 from benchmarks.serving import capacity, table  # noqa: E402
 from benchmarks.tables import BASE, shown  # noqa: E402
-from tiny_model.report import put_between  # noqa: E402
+from tiny_model.training.report import put_between  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results-2b.json"
-GUESSES = Path(__file__).parent / "results-guesses.json"
+RESULTS = Path(__file__).parent / "results/speed-2b.json"
+GUESSES = Path(__file__).parent / "results/drafts.json"
 MARKS = ("<!-- speed -->", "<!-- end of speed -->")
 SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
 GUESSES_MARKS = ("<!-- guesses -->", "<!-- end of guesses -->")

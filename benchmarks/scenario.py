@@ -29,14 +29,14 @@ KEYS = ("engine", "load_s", *(f"ttft_{name}_s" for name in SITUATIONS), "decode_
 class Reply:
     """An answer and when its tokens came, in seconds since it was asked for.
 
-    prompt_tokens, visual_tokens, reused_tokens: None where the engine does not tell. reused_tokens are those of the
+    prompt_tokens, visual_tokens, cached_tokens: None where the engine does not tell. cached_tokens are those of the
     prompt that were not read again.
     """
 
     text: str = ""
     prompt_tokens: int | None = None
     visual_tokens: int | None = None
-    reused_tokens: int | None = None
+    cached_tokens: int | None = None
     answer_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
@@ -93,5 +93,5 @@ def figures(repetitions: list[dict[str, Reply]]) -> dict[str, float | None]:
 
 def tokens(replies: dict[str, Reply]) -> dict[str, dict[str, int | None]]:
     """Counts by situation."""
-    kinds = ("prompt_tokens", "visual_tokens", "reused_tokens")
+    kinds = ("prompt_tokens", "visual_tokens", "cached_tokens")
     return {name: {kind: getattr(reply, kind) for kind in kinds} for name, reply in replies.items()}

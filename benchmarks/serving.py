@@ -2,7 +2,7 @@
 
 Each visitor has a picture of its own, asks about it and then asks again. Measured: answers and tokens a second, time to
 the first token, second turns that found what the first one left; what the way through Ray costs one visitor; how long
-an answer pauses when its replica is killed. Printed, and written to results-serving.json beside this file.
+an answer pauses when its replica is killed. Printed, and written to results/serving.json beside this file.
 
 `python benchmarks/serving.py --capacity` only prints how many visitors machines carry, from what 2B took.
 
@@ -27,12 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
 from benchmarks.processes import why_no_model  # noqa: E402
+from catalog.measured import RUNS  # noqa: E402
 from serving.front import set_environment  # noqa: E402
 from serving.replica import DEPLOYMENT, Replica, load  # noqa: E402
 from tiny_model.scenes import sample_scene  # noqa: E402
-from tutorial.measured import RUNS  # noqa: E402
 
-RESULTS = Path(__file__).with_name("results-serving.json")
+RESULTS = Path(__file__).with_name("results/serving.json")
 QUESTIONS = ("Describe this image.", "How many shapes are there?")
 OPTIONS = {"min_new_tokens": 32, "max_new_tokens": 32}
 STORY = {"min_new_tokens": 1500, "max_new_tokens": 1500}
@@ -125,7 +125,7 @@ def crowd(session, replicas: int, visitors: int) -> dict:
     took = time.perf_counter() - began
     answers = [answer for visit in visits for answer in visit]
     cuts = quantiles([a["first_token_s"] for a in answers], n=20)
-    hits = sum(second["reused_tokens"] >= first["prompt_tokens"] for first, second in visits)  # all of the first turn
+    hits = sum(second["cached_tokens"] >= first["prompt_tokens"] for first, second in visits)  # all of the first turn
     return {"replicas": replicas, "visitors": visitors, "answers/s": len(answers) / took,
             "tokens/s": sum(a["answer_tokens"] for a in answers) / took, "first token p50, s": cuts[9],
             "p95, s": cuts[18], "second turns from cache": hits / visitors}  # fmt: skip

@@ -43,7 +43,7 @@ def prompts(tokens: dict[str, dict]) -> str:
     """How long the prompts were: between engines, these should be the same."""
     turn1, turn2 = tokens["turn1"], tokens["turn2"]
     visual = "" if turn1["visual_tokens"] is None else f", {turn1['visual_tokens']} of them visual"
-    reused = "" if turn2["reused_tokens"] is None else f", {turn2['reused_tokens']} of them known from turn 1"
+    reused = "" if turn2["cached_tokens"] is None else f", {turn2['cached_tokens']} of them known from turn 1"
     return f"{turn1['prompt_tokens']} prompt tokens in turn 1{visual}; {turn2['prompt_tokens']} in turn 2{reused}"
 
 

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
 from benchmarks.processes import in_own_process, peak_rss_mb, report, why_no_model  # noqa: E402
+from environment.telemetry import turn_off_library_telemetry  # noqa: E402
 from tiny_model.scenes import Shape, draw_video  # noqa: E402
-from tutorial.telemetry import turn_off_library_telemetry  # noqa: E402
 
 WAYS = ("slices", "at-once")
 SIZE = (448, 448)
@@ -44,10 +44,10 @@ def measure(model_dir: Path, count: int, way: str) -> dict:
     """Both ways go through the same compiled vision encoder, which has seen one slice before."""
     model, session_model, medium = load(model_dir, count)
     slices = medium.blocks
-    session_model.see(slices[0])
+    session_model.encode(slices[0])
     before, began = peak_rss_mb(), time.perf_counter()
     if way == "slices":
-        seen = [session_model.see(part) for part in slices]
+        seen = [session_model.encode(part) for part in slices]
     else:
         seen = [model.get_vision_embeddings(medium.inputs["pixel_values_videos"], medium.inputs["video_grid_thw"])]
     seconds, peak = time.perf_counter() - began, peak_rss_mb()
@@ -60,7 +60,7 @@ def load(model_dir: Path, count: int):
     from optimum.intel.openvino import OVModelForVisualCausalLM
     from transformers import AutoProcessor
 
-    from session.model import VisionLanguageModel
+    from session.ov_model import VisionLanguageModel
     from session.prompt import build_prompt
 
     frames = draw_video(Shape("circle", "red", 0.3, 0.5, 0.2), "right", size=SIZE, frames=count)

@@ -1,7 +1,7 @@
 """One answer, from a question to its last word.
 
 Here: the conversation as it grows, and the thread in which the session works. Not here: buttons (`gradio_helper`),
-sentences (`chat_page.words`).
+sentences (`chat_page.strings`).
 """
 
 import queue
@@ -12,9 +12,9 @@ from contextlib import closing, suppress
 import gradio as gr
 
 from chat_page.messages import as_blocks
+from chat_page.render import with_boxes
 from chat_page.settings import Settings
-from chat_page.shown import with_boxes
-from chat_page.words import doing, plain, took
+from chat_page.strings import doing, plain, took
 from chat_session import Answer, ChatSession, Progress, Stats
 
 PATIENCE_S = 0.5  # between two looks whether the visitor pressed Stop

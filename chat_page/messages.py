@@ -1,7 +1,7 @@
 """Between the input box and the conversation.
 
 Here: what the box holds as blocks of a message, and back; which files may be used. Not here: opening files
-(`session.media`), what is shown (`chat_page.shown`).
+(`session.media`), what is shown (`chat_page.render`).
 
 A conversation is a list of messages as ChatSession takes them. Answers have more entries, which only the page uses:
 "note", the quiet line; "boxed", a picture with boxes drawn on it; "unfinished", while an answer grows.
@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from gradio_client.utils import get_mimetype
 
 from chat_session import SessionError
-from session.prompt import blocks
+from session.prompt import content_parts
 
 MAX_FILES = 8  # in one message
 
@@ -35,7 +35,7 @@ def question(history: list[dict], index: int) -> dict:
     """What the input box would hold for message `index`. Raises gr.Error where that is no question."""
     if not 0 <= index < len(history) or history[index]["role"] != "user":
         raise gr.Error("This question is not in the conversation any more.", print_exception=False)
-    parts = blocks(history[index])
+    parts = content_parts(history[index])
     text = "\n".join(block["text"] for block in parts if block["type"] == "text")
     return {"text": text, "files": [block[block["type"]] for block in parts if block["type"] != "text"]}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from chat_page.messages import as_blocks
-from chat_page.words import seconds
+from chat_page.strings import seconds
 from chat_session import ChatSession, MediaError, SessionError
 
 MAX_SYSTEM = 4000  # characters
@@ -31,7 +31,7 @@ class Settings:
     def of(cls, session: ChatSession, *values) -> "Settings":
         """From the controls. The most visual tokens is no limit: then videos too get what the processor says."""
         *others, visual_tokens = values
-        return cls(*others, None if visual_tokens >= session.budgets[1] else int(visual_tokens))
+        return cls(*others, None if visual_tokens >= session.visual_token_budget[1] else int(visual_tokens))
 
     def with_system(self, messages: list[dict]) -> list[dict]:
         system = self.system_prompt.strip()
@@ -49,7 +49,7 @@ class Settings:
 
 def controls(session: ChatSession) -> list[gr.components.Component]:
     """The controls, in the order of Settings' fields."""
-    lowest, highest = session.budgets
+    lowest, highest = session.visual_token_budget
     return [
         gr.Textbox(
             value="", label="System prompt", lines=2, max_length=MAX_SYSTEM,

@@ -143,7 +143,7 @@ def _ending(answer: Answer) -> tuple[str, dict]:
     """Why it ended, and the usage."""
     read, written = answer.stats.prompt_tokens, answer.stats.answer_tokens
     usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-    cached = {"prompt_tokens_details": {"cached_tokens": answer.stats.reused_tokens}}
+    cached = {"prompt_tokens_details": {"cached_tokens": answer.stats.cached_tokens}}
     return "stop" if answer.stats.finished else "length", usage | cached
 
 

@@ -125,7 +125,7 @@ def web(handle, args: argparse.Namespace, folder: Path, key: str):
     from tasks.demo import load_processor
 
     config = AutoConfig.from_pretrained(folder)
-    session = RemoteSession(handle, load_processor(folder, config), at_once=AT_ONCE * args.replicas)
+    session = RemoteSession(handle, load_processor(folder, config), max_concurrent_answers=AT_ONCE * args.replicas)
     v1 = api(session, args.model or "practice-model", key)
     if args.host in LOOPBACK:  # a web site could make its visitor's browser ask for its own name at this address
         v1.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])

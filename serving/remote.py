@@ -19,9 +19,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from chat_session import Answer, Estimate, MediaError, Progress, SessionError, Stats
-from session.answer import Run
-from session.patches import Patches
-from session.prompt import blocks, build_prompt, check_messages, check_parts
+from session.answer import AnswerState
+from session.prompt import build_prompt, check_messages, check_question, content_parts
+from session.vision_inputs import MediaProcessor
 
 MAX_BYTES = 64 << 20  # of all files of a conversation: they cross with every question
 ATTEMPTS, PAUSE_S = 6, 1.0  # the routers hear of a lost replica within a second or two
@@ -41,9 +41,9 @@ class LostError(SessionError):
 class RemoteSession:
     """handle: of a deployment of `serving.replica.Replica`. at_once: answers that a page should ask for at a time."""
 
-    def __init__(self, handle, processor, *, at_once: int = 1):
-        self.processor, self.at_once = processor, at_once
-        self._handle, self._patches = handle, Patches(processor, 64 << 20)
+    def __init__(self, handle, processor, *, max_concurrent_answers: int = 1):
+        self.processor, self.max_concurrent_answers = processor, at_once
+        self._handle, self._patches = handle, MediaProcessor(processor, 64 << 20)
 
     def stream(
         self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
@@ -54,12 +54,12 @@ class RemoteSession:
         """
         if options.get("do_sample") and options.get("seed") is None:
             options["seed"] = secrets.randbelow(2**32)
-        run = Run(stopped=_Stop())
+        run = AnswerState(stopped=_Stop())
         return Answer(run, self._texts(run, messages, progress, options))
 
     def prepare(self, messages: list[dict], *, wanted=lambda: True, max_visual_tokens: int | None = None) -> None:
         """As ChatSession.prepare, but whatever prevents it is said when the question comes."""
-        check_parts(messages)
+        check_messages(messages)
         packed = pack(messages)
         response = self._at(packed, stream=False).prepare.remote(packed, max_visual_tokens)
         with contextlib.suppress(*GONE):
@@ -70,13 +70,13 @@ class RemoteSession:
 
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
         """As ChatSession.estimate, without the seconds: machines differ."""
-        check_parts(messages)
+        check_messages(messages)
         prompt = build_prompt(self.processor, messages, self._patches, max_visual_tokens)
         return Estimate(len(prompt.ids), sum(medium.tokens for medium in prompt.media), None)
 
     @property
-    def budgets(self) -> tuple[int, int]:
-        return self._patches.budgets
+    def visual_token_budget(self) -> tuple[int, int]:
+        return self._patches.visual_token_budget
 
     def memory(self) -> dict[str, int]:
         """Nothing: what is kept is kept elsewhere."""
@@ -85,8 +85,8 @@ class RemoteSession:
     def _at(self, packed: list[dict], stream: bool):
         return self._handle.options(stream=stream, session_id=conversation_of(packed))
 
-    def _texts(self, run: Run, messages: list[dict], progress, options: dict) -> Iterator[str]:
-        check_messages(messages)
+    def _texts(self, run: AnswerState, messages: list[dict], progress, options: dict) -> Iterator[str]:
+        check_question(messages)
         packed, given, problem = pack(messages), "", None
         for attempt in range(ATTEMPTS):
             said = ""  # in this attempt; what was given before is not given again
@@ -113,7 +113,7 @@ class RemoteSession:
                 raise problem.cause if known else RuntimeError(f"A replica failed: {type(problem.cause).__name__}")
         raise LostError("No machine could answer. Please try again in a minute.") from problem
 
-    def _pieces(self, run: Run, packed: list[dict], progress, options: dict) -> Iterator[str]:
+    def _pieces(self, run: AnswerState, packed: list[dict], progress, options: dict) -> Iterator[str]:
         """What one replica says. Its counts go into the stats; times are those that are seen from here."""
         response = run.stopped.response = self._at(packed, stream=True).answer.remote(packed, options)
         try:
@@ -142,7 +142,7 @@ class _Stop(threading.Event):
 
 def pack(messages: list[dict]) -> list[dict]:
     """A copy of `messages` with a file's bytes in the place of its path. Raises MediaError, SessionError."""
-    packed = [{"role": m["role"], "content": [_packed(block) for block in blocks(m)]} for m in messages]
+    packed = [{"role": m["role"], "content": [_packed(block) for block in content_parts(m)]} for m in messages]
     if sum(map(len, _files(block for message in packed for block in message["content"]))) > MAX_BYTES:
         raise SessionError(f"The files of a conversation can have {MAX_BYTES >> 20} MB together. Begin a new one.")
     return packed

@@ -38,7 +38,7 @@ def load(folder: str, threads: int) -> ChatSession:
     model, processor = load(folder, folder, "CPU")
     for part in model.components.values():
         part.ov_config = {**part.ov_config, "INFERENCE_NUM_THREADS": str(threads)}
-    return ChatSession(model, processor, max_conversations=CONVERSATIONS)
+    return ChatSession(model, processor, max_cached_prefixes=CONVERSATIONS)
 
 
 class Replica:

@@ -1,23 +1,36 @@
-"""What a caller holds while an answer is written: its pieces, what it took, and a way to stop it."""
+"""What a caller holds while an answer is generated: its pieces of text, its statistics, and a way to stop it.
+
+Not here: generating (`chat_session`), who computes when (`session.scheduler`).
+"""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+
+class Interrupted(Exception):
+    """A computation was stopped, or not begun, because its result is not wanted any more."""
 
 
 @dataclass
 class Stats:
-    """What an answer took: tokens (of `visual_tokens`, `seen_tokens` were encoded anew), seconds, and `steps` after
-    the first token: {tokens read at once: how often}, more than one where some were guessed (see `session.writing`).
-    finished: it ended by itself, with an end token or a stop string; not because it was stopped or had all the tokens
-    that it may have.
+    """What one answer took.
+
+    prompt_tokens: of the whole conversation; cached_tokens of them were in a KV cache already. visual_tokens: of the
+    prompt's pictures and videos; encoded_tokens of them went through the vision encoder for this answer.
+    answer_tokens: generated, the end token included.
+    steps: {tokens in one forward pass: how often}, after the first token; more than one where there were draft tokens
+    (see `session.decode`).
+    first_token_s, total_s: seconds since the first piece was asked for.
+    finished: it ended by itself, with an end token or a stop string; not because it was stopped or reached
+    max_new_tokens.
     """
 
     prompt_tokens: int = 0
-    reused_tokens: int = 0
+    cached_tokens: int = 0
     visual_tokens: int = 0
-    seen_tokens: int = 0
+    encoded_tokens: int = 0
     answer_tokens: int = 0
     steps: dict[int, int] = field(default_factory=dict)
     first_token_s: float = 0.0
@@ -26,40 +39,67 @@ class Stats:
 
 
 @dataclass
-class Run:
-    """What an Answer and the generator behind it both know; neither holds the other, so a dropped one is closed."""
+class AnswerState:
+    """What an Answer shares with the generator behind it. Neither of the two holds the other, so that an Answer which
+    nobody holds any more is closed.
+    """
 
     stats: Stats = field(default_factory=Stats)
     stopped: threading.Event = field(default_factory=threading.Event)
-    began: float = 0.0
+    started: float = 0.0  # time.perf_counter() when the first piece was asked for
 
     def wanted(self) -> bool:
         return not self.stopped.is_set()
 
 
 class Answer(Iterator[str]):
-    """The pieces of one answer. `stats` is complete when it ends.
+    """The pieces of one answer's text. `stats` is complete when it ends.
 
-    `stop()` ends it within a token, from any thread, and returns at once. `close()` stops it and waits until nothing
-    runs any more; not from `progress`, which is a part of what it would wait for. A dropped answer is closed.
+        answer = session.stream(messages)
+        text = "".join(answer)
+        print(answer.stats.first_token_s)
+
+    An answer that nobody holds any more is closed.
     """
 
-    def __init__(self, run: Run, texts: Iterator[str]):
-        self.stats, self._run, self._texts, self._running = run.stats, run, texts, threading.Lock()
+    def __init__(self, state: AnswerState, texts: Iterator[str]):
+        self.stats = state.stats
+        self._state = state
+        self._texts = texts
+        self._running = threading.Lock()
 
     def __next__(self) -> str:
         with self._running:
-            self._run.began = self._run.began or time.perf_counter()
+            if not self._state.started:
+                self._state.started = time.perf_counter()
             piece = next(self._texts, None)
             if piece is None:
-                self.stats.total_s = self.stats.total_s or time.perf_counter() - self._run.began
+                self.stats.total_s = self.stats.total_s or time.perf_counter() - self._state.started
                 raise StopIteration
             return piece
 
     def stop(self) -> None:
-        self._run.stopped.set()
+        """Ends the answer within a token. From any thread; returns at once."""
+        self._state.stopped.set()
 
     def close(self) -> None:
+        """Stops the answer, and waits until nothing is computed for it any more.
+
+        Not from `progress`, which is a part of what this would wait for.
+        """
         self.stop()
         with self._running:
             self._texts.close()
+
+    def pump(self, put: Callable[[str | Stats | BaseException], None]) -> None:
+        """Calls `put` with every piece, then with the Stats; or with the error that ended the answer.
+
+        For a thread of its own that feeds a queue: whoever reads the queue would wait for ever for what was raised
+        here, so nothing is, whatever it is (tokenizers' Rust raises what is no Exception).
+        """
+        try:
+            for piece in self:
+                put(piece)
+            put(self.stats)
+        except BaseException as error:
+            put(error)

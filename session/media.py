@@ -16,12 +16,14 @@ import av
 import numpy as np
 from PIL import Image, ImageOps
 
+from adapters.qwen_vl import PIXELS_PER_TOKEN
+
 MAX_PIXELS = 64_000_000  # of a picture: more than cameras make, 192 MB as RGB
 MAX_VIDEO_PIXELS = 36_000_000  # of one frame of a video: 8K
 MAX_ASPECT = 200  # longer side to shorter side; Qwen2-VL's own processor refuses more
 MAX_FRAMES = 8  # frames shown to the model, which sees them in pairs: at most 1024 visual tokens a video
 MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
-FRAME_PIXELS = 256 * 28 * 28  # frames are kept no larger than this: 256 visual tokens for each pair
+FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
 USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
 
 # Formats that Pillow decodes by itself. EPS, for one, would start another program.

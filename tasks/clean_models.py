@@ -4,7 +4,7 @@
     .venv/bin/python tasks/clean_models.py --name Qwen2-VL-2B-Instruct/INT4
 
 Lives here: the list as text. Does not: what may be deleted, which is nothing but what is on the list
-(tutorial/models_on_disk.py); downloads, which lie in the hub's own cache.
+(catalog/on_disk.py); downloads, which lie in the hub's own cache.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
 
-from tutorial.model_errors import ModelFolderError  # noqa: E402
-from tutorial.models_on_disk import ModelOnDisk, delete_model, list_models_on_disk  # noqa: E402
+from catalog.errors import ModelFolderError  # noqa: E402
+from catalog.on_disk import ModelOnDisk, delete_model, list_models_on_disk  # noqa: E402
 
 LEFT = "left by an export that was interrupted or failed"
 

@@ -83,8 +83,8 @@ def find(typed: str | None) -> tuple[str, str]:
 
     The two are equal for a model that is known to be OpenVINO's already. Raises ModelFolderError for anything else.
     """
+    from catalog.choices import HUB_ID, hub_export_dir
     from notebook_utils import model_choices
-    from tutorial.model_list import HUB_ID, hub_export_dir
 
     choices = model_choices()
     known = {None: choices[0], **{choice.source: choice for choice in choices}}
@@ -99,9 +99,9 @@ def on_disk(source: str, load_from: str) -> Path:
 
     A name on the hub is downloaded first, and taken as it is if it is OpenVINO's already.
     """
+    from catalog.model_folder import is_exported
     from cmd_helper import optimum_cli
     from notebook_utils import PRESETS, fetch_model, require_model_dir
-    from tutorial.model_folder import is_exported
 
     if Path(load_from).is_dir():
         return require_model_dir(load_from)

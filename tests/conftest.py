@@ -32,8 +32,8 @@ import pytest
 from filelock import FileLock
 
 import cmd_helper
+from environment.telemetry import ENDPOINT_VARIABLE, TELEMETRY_OFF, turn_off_library_telemetry
 from tests.socket_guard import sitecustomize as socket_guard
-from tutorial.telemetry import ENDPOINT_VARIABLE, TELEMETRY_OFF, turn_off_library_telemetry
 
 collect_ignore = ["serving"]  # unless it is asked for: make test-serve
 
@@ -42,9 +42,9 @@ TINY_DIR = ROOT / "tiny_model" / "weights"
 EXPORTS = ROOT / "build" / "test-exports"
 GUARD_DIR = Path(socket_guard.__file__).parent
 EXPORTERS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "openvino-tokenizers", "nncf")
-OUR_EXPORT_CODE = ("cmd_helper.py", "tutorial/child.py", "tutorial/exporter.py", "tutorial/exporter_output.py",
-                   "tutorial/manifest.py", "tutorial/screen.py", "tutorial/telemetry.py", "tutorial/tether.py",
-                   "tutorial/workshop.py")
+OUR_EXPORT_CODE = ("cmd_helper.py", "export/process.py", "export/small_trace.py", "export/output.py",
+                   "catalog/manifest.py", "export/progress.py", "environment/telemetry.py", "export/parent_death_signal.py",
+                   "export/staging.py")
 PERSONAL = ("HF_TOKEN", "HF_ENDPOINT", ENDPOINT_VARIABLE, "GRADIO_SHARE", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT",
             "GRADIO_ROOT_PATH", "GRADIO_ALLOWED_PATHS", "JUPYTER_CONFIG_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
             "http_proxy", "https_proxy", "all_proxy")

@@ -1,6 +1,6 @@
 """A model that says what a test tells it to, token by token, and a processor made of nothing: no weights, no files.
 
-`FakeModel` takes the place of `session.model.VisionLanguageModel` in a `FakeSession`. `fake_processor` is
+`FakeModel` takes the place of `session.ov_model.VisionLanguageModel` in a `FakeSession`. `fake_processor` is
 Transformers' own Qwen2-VL processor around a tokenizer with one token for each byte.
 """
 
@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl import Qwen2VLImageProcessorFast, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
 from chat_session import ChatSession
+from session.answer import Interrupted
 from session.prompt import model_inputs
-from session.turns import Interrupted
 
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
                   "<|video_pad|>"]
@@ -58,7 +58,7 @@ class FakeModel:
                  gated: bool = False):
         self.config = SimpleNamespace(practice_model=practice)
         self.generation_config = SimpleNamespace(eos_token_id=END)
-        self.window, self.placeholders = window, PLACEHOLDERS
+        self.context_length, self.placeholder_ids = window, PLACEHOLDERS
         self.wanted = lambda: True
         self.begin(say, gated=gated)
 
@@ -76,7 +76,7 @@ class FakeModel:
         self._gate = threading.Semaphore(0 if gated else 10**9)
         self.told_to_stop = threading.Event()
 
-    def positions(self, prompt):
+    def position_ids(self, prompt):
         self.calls.append(model_inputs(prompt))
         self.prompts[tuple(-1 if i in PLACEHOLDERS else i for i in prompt.ids)] = self.calls[-1]
         return np.zeros((3, len(prompt.ids)), dtype=int), len(prompt.ids)
@@ -84,7 +84,7 @@ class FakeModel:
     def embed(self, tokens):
         return np.array([[-1 if i in PLACEHOLDERS else i] for i in tokens])
 
-    def see(self, block):
+    def encode(self, block):
         self.looking.set()
         while not self.may_look.wait(0.01):
             if not self.wanted():
@@ -121,10 +121,10 @@ class FakeCache:
     def copy_from(self, other: "FakeCache", length: int) -> None:
         self._tokens = other._tokens[:length]
 
-    def forget(self, tokens: int) -> None:
+    def roll_back(self, tokens: int) -> None:
         self._tokens = self._tokens[: len(self._tokens) - tokens]
 
-    def read(self, embeddings, positions):
+    def forward(self, embeddings, position_ids):
         model = self._model
         model.running += 1
         model.most_at_once = max(model.most_at_once, model.running)
@@ -144,14 +144,14 @@ class FakeCache:
 
 
 class FakeSession(ChatSession):
-    """A ChatSession on a FakeModel: only what is below `session.model` is not the real thing. It guesses nothing, so
+    """A ChatSession on a FakeModel: only what is below `session.ov_model` is not the real thing. It drafts nothing, so
     that tests let it say one token at a time.
     """
 
     open_model = staticmethod(lambda model: model)
 
     def __init__(self, *args, **options):
-        super().__init__(*args, guesses=0, **options)
+        super().__init__(*args, max_draft_tokens=0, **options)
 
     def _texts(self, *args):
         try:

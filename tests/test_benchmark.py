@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark, guesses, long_video, report, tables, video
+from benchmarks import drafts as guesses
+from benchmarks import long_video, report, tables, video
+from benchmarks import speed as benchmark
 from benchmarks.scenario import KEYS, picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,7 +128,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, monkeypatch, capsys):
 
 def fake_report(load_s: float) -> dict:
     row = dict.fromkeys(KEYS[1:], 2.0) | {"load_s": load_s, "ttft_prepared_s": None}
-    counts = {"prompt_tokens": 5, "visual_tokens": None, "reused_tokens": None}
+    counts = {"prompt_tokens": 5, "visual_tokens": None, "cached_tokens": None}
     return {"row": row, "tokens": {"turn1": counts, "turn2": counts}, "texts": [{"turn1": "Yes."}]}
 
 

@@ -9,12 +9,13 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from chat_page import about, kept
+from chat_page import browser_state as kept
+from chat_page import header as about
 from chat_page.answering import growing, turn
 from chat_page.messages import MAX_FILES, as_blocks, question
+from chat_page.render import as_typed, shown, with_boxes
 from chat_page.settings import NO_PICTURE, Settings, predicted
-from chat_page.shown import as_typed, shown, with_boxes
-from chat_page.words import doing, seconds
+from chat_page.strings import doing, seconds
 from chat_session import ChatSession, Progress, SessionError
 from session.prompt import MAX_CHARACTERS
 from tests.fake_model import FakeSession, echoing, fake_processor
@@ -115,7 +116,7 @@ def test_boxes_in_pixels_are_those_of_the_picture_as_it_was_seen(cat):
 
 
 def test_settings_that_nobody_touched_change_nothing(session):
-    settings = Settings.of(session, "", 0, 256, 0, session.budgets[1])
+    settings = Settings.of(session, "", 0, 256, 0, session.visual_token_budget[1])
     assert settings == Settings()
     assert settings.with_system([ANSWER]) == [ANSWER]
     assert settings.options() == {"do_sample": False, "max_new_tokens": 256, "max_visual_tokens": None}

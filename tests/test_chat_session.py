@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chat_session import MediaError, SessionError
-from session.pace import Pace
+from session.prefill import CHUNK_TOKENS, ENCODING, PREFILLING, ThroughputEstimate
 from session.prompt import MAX_CHARACTERS, build_prompt, model_inputs
-from session.reading import CHUNK
 from tests.fake_model import CONTROL_TOKENS, END, FakeModel, FakeSession, echoing, fake_processor, saying
 
 PROCESSOR = fake_processor()
@@ -329,7 +328,7 @@ def test_a_dropped_answer_is_closed_and_what_it_read_is_kept():
     assert session.model.told_to_stop.is_set()
     session.prepare([user(image(SQUARE))])  # which would wait for an answer that is still open
     _, stats = asked(session, HELLO, max_new_tokens=3)
-    assert stats.reused_tokens == stats.prompt_tokens - 1
+    assert stats.cached_tokens == stats.prompt_tokens - 1
 
 
 def test_an_answer_that_nobody_reads_on_does_not_hold_up_preparing():
@@ -408,11 +407,11 @@ def test_a_second_turn_reads_only_what_is_new():
     session = session_on(echoing(PROCESSOR))
     first = [user(image(SQUARE), text("abc"))]
     answer, stats = asked(session, first)
-    assert (stats.reused_tokens, stats.seen_tokens) == (0, stats.visual_tokens) and stats.visual_tokens > 0
+    assert (stats.cached_tokens, stats.encoded_tokens) == (0, stats.visual_tokens) and stats.visual_tokens > 0
     answer, again = asked(session, [*first, {"role": "assistant", "content": answer}, user(text("xyz"))])
     assert answer == "xyz"
-    assert again.reused_tokens == stats.prompt_tokens + len("abc")
-    assert again.seen_tokens == 0
+    assert again.cached_tokens == stats.prompt_tokens + len("abc")
+    assert again.encoded_tokens == 0
 
 
 def test_the_same_picture_in_a_new_conversation_is_neither_seen_nor_read_again():
@@ -420,15 +419,15 @@ def test_the_same_picture_in_a_new_conversation_is_neither_seen_nor_read_again()
     asked(session, [user(image(SQUARE), text("abc"))])
     answer, stats = asked(session, [user(image(SQUARE.copy()), text("xyz"))])
     assert answer == "xyz"
-    assert stats.seen_tokens == 0 and stats.reused_tokens > stats.visual_tokens
+    assert stats.encoded_tokens == 0 and stats.cached_tokens > stats.visual_tokens
 
 
 def test_another_picture_of_the_same_size_is_not_taken_for_the_first():
     session = session_on(echoing(PROCESSOR))
     asked(session, [user(image(SQUARE), text("abc"))])
     _, stats = asked(session, [user(image(Image.new("RGB", SQUARE.size, "blue")), text("abc"))])
-    assert stats.seen_tokens == stats.visual_tokens
-    assert stats.reused_tokens < stats.prompt_tokens - stats.visual_tokens
+    assert stats.encoded_tokens == stats.visual_tokens
+    assert stats.cached_tokens < stats.prompt_tokens - stats.visual_tokens
 
 
 def test_a_conversation_that_another_one_went_on_from_is_still_there():
@@ -438,16 +437,16 @@ def test_a_conversation_that_another_one_went_on_from_is_still_there():
     for way in (*ways, *ways):
         answer, stats = asked(session, way)
         assert answer == way[-1]["content"][0]["text"]
-    assert stats.reused_tokens == stats.prompt_tokens - 1
+    assert stats.cached_tokens == stats.prompt_tokens - 1
 
 
 def test_no_more_is_kept_than_allowed():
-    session = session_on(echoing(PROCESSOR), max_conversations=2)
+    session = session_on(echoing(PROCESSOR), max_cached_prefixes=2)
     for word in "abc":
         asked(session, [user(text(word * 9))])
-    assert len(session._conversations) == 2
+    assert len(session._prefixes) == 2
     assert asked(session, [user(text("a" * 9))])[0] == "a" * 9
-    assert asked(session_on(echoing(PROCESSOR), max_conversations=0), HELLO)[0] == "Hello!"
+    assert asked(session_on(echoing(PROCESSOR), max_cached_prefixes=0), HELLO)[0] == "Hello!"
     assert asked(session_on(echoing(PROCESSOR), max_bytes=0), [user(image(SQUARE), text("x"))])[0] == "x"
 
 
@@ -456,16 +455,17 @@ def test_a_long_prompt_is_read_in_chunks_and_tells_how_far_it_is():
     question = "word " * 1000
     _, stats = asked(session, [user(image(SQUARE), video(FRAMES), text(question))], progress=told.append)
     total = stats.prompt_tokens
-    assert [(p.done, p.total) for p in told if p.doing == "looking"] == [(n, 4) for n in range(4)]
-    assert [(p.done, p.total) for p in told if p.doing == "reading"] == [(n, total) for n in range(0, total, CHUNK)]
+    assert [(p.done, p.total) for p in told if p.stage == ENCODING] == [(n, 4) for n in range(4)]
+    prefilled = [(p.done, p.total) for p in told if p.stage == PREFILLING]
+    assert prefilled == [(n, total) for n in range(0, total, CHUNK_TOKENS)]
 
 
 def test_prepared_pictures_are_neither_seen_nor_read_when_the_question_comes():
     session = session_on(echoing(PROCESSOR))
     session.prepare([user(image(SQUARE))])
     answer, stats = asked(session, [user(image(SQUARE), text("abc"))])
-    assert (answer, stats.seen_tokens) == ("abc", 0)
-    assert stats.reused_tokens > stats.visual_tokens
+    assert (answer, stats.encoded_tokens) == ("abc", 0)
+    assert stats.cached_tokens > stats.visual_tokens
 
 
 def preparing(session, pool, *pictures):
@@ -485,7 +485,7 @@ def test_preparing_gives_way_to_a_question_and_goes_on_after_it():
         session.model.may_look.set()
         prepared.result(30)
     assert session.model.seen == 1
-    assert asked(session, [user(image(SQUARE), text("abc"))])[1].seen_tokens == 0
+    assert asked(session, [user(image(SQUARE), text("abc"))])[1].encoded_tokens == 0
 
 
 def test_a_question_about_the_picture_that_is_looked_at_waits_for_it():
@@ -525,7 +525,7 @@ def test_preparing_is_called_off():
 def test_a_budget_bounds_what_a_picture_takes_and_an_estimate_tells_it_before():
     session, large = session_on(echoing(PROCESSOR)), Image.new("RGB", (560, 560), "red")
     question = [user(image(large), text("abc"))]
-    lowest, most = session.budgets
+    lowest, most = session.visual_token_budget
     assert session.estimate(question).visual_tokens == most == 64
     assert session.estimate(question).seconds is None  # nothing was measured yet
     answer, stats = asked(session, question, max_visual_tokens=9)
@@ -542,11 +542,11 @@ def test_the_seconds_left_fall_while_a_prompt_is_read(monkeypatch):
     """On a machine whose pace is always the same: ours is not, and with it the prediction may rise."""
 
     @contextlib.contextmanager
-    def one_second_a_token(pace, doing, tokens):
+    def one_second_a_token(throughput, stage, tokens):
         yield
-        pace._measured[doing] = (tokens, tokens)
+        throughput._measured[stage] = (tokens, tokens)
 
-    monkeypatch.setattr(Pace, "measured", one_second_a_token)
+    monkeypatch.setattr(ThroughputEstimate, "measured", one_second_a_token)
     session, told = session_on(echoing(PROCESSOR)), []
     asked(session, [user(image(SQUARE), text("abc"))])
     asked(session, [user(image(WIDE), video(FRAMES), text("word " * 1000))], progress=told.append)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tutorial import check
-from tutorial.check import Line
-from tutorial.machine import Machine
-from tutorial.models_on_disk import ModelOnDisk
+from catalog.on_disk import ModelOnDisk
+from environment import report as check
+from environment.machine import Machine
+from environment.report import Line
 
 ROOT = Path(__file__).resolve().parent.parent
 SOMEONE = "annabell"

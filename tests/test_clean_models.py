@@ -3,10 +3,10 @@
 import pytest
 from filelock import FileLock
 
+from catalog import on_disk as models_on_disk
+from catalog.on_disk import delete_model, list_models_on_disk
 from tasks import clean_models
 from tests.clones import make_clone, run, script
-from tutorial import models_on_disk
-from tutorial.models_on_disk import delete_model, list_models_on_disk
 
 
 @pytest.fixture

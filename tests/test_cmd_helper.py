@@ -19,12 +19,12 @@ from filelock import FileLock
 from nbclient import NotebookClient
 
 import cmd_helper
-import tutorial.child
-import tutorial.versions
+import environment.versions
+import export.process
+from catalog.manifest import MANIFEST
 from cmd_helper import ExportError, optimum_cli
+from export.progress import TextScreen
 from notebook_utils import VersionError, require_model_dir
-from tutorial.manifest import MANIFEST
-from tutorial.screen import TextScreen
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = "import os, signal, sys, time; from pathlib import Path; OUT = Path(sys.argv[5])\n"
@@ -342,7 +342,7 @@ INTERRUPT_PARENT = ("Path(os.environ['PID_FILE']).write_text(str(os.getpid())); 
 @pytest.mark.parametrize("manners", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"], ids=["polite", "stubborn"])
 def test_ctrl_c_ends_the_child_and_clears_up(exporter, tmp_path, monkeypatch, capsys, manners):
     monkeypatch.setenv("PID_FILE", str(tmp_path / "pid"))
-    monkeypatch.setattr(tutorial.child, "GRACE_S", 1.0)
+    monkeypatch.setattr(export.process, "GRACE_S", 1.0)
     exporter(manners + WRITE_A_MODEL + INTERRUPT_PARENT)
     with pytest.raises(KeyboardInterrupt):
         optimum_cli("owner/name", tmp_path / "out")
@@ -357,16 +357,16 @@ def test_ctrl_c_ends_the_child_and_clears_up(exporter, tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(("name", "installed"), [("transformers", "5.5.0"), ("transformers", "4.56.2"),
                                                  ("optimum-intel", "2.3.0"), ("openvino", "2025.4.0"), ("nncf", None)])
 def test_versions_outside_the_window_are_refused_by_name(exporter, tmp_path, monkeypatch, name, installed):
-    real = tutorial.versions.version
+    real = environment.versions.version
 
     def version(package):
         if package != name:
             return real(package)
         if installed is None:
-            raise tutorial.versions.PackageNotFoundError(package)
+            raise environment.versions.PackageNotFoundError(package)
         return installed
 
-    monkeypatch.setattr(tutorial.versions, "version", version)
+    monkeypatch.setattr(environment.versions, "version", version)
     exporter("sys.exit('must not run')")
     with pytest.raises(VersionError) as caught:
         optimum_cli("owner/name", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The list of models, what each costs, what fits on a machine; and what a machine has (`tutorial.machine`)."""
+"""The list of models, what each costs, what fits on a machine; and what a machine has (`environment.machine`)."""
 
 import dataclasses
 import json
@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from catalog import choices as model_list
+from catalog import hub
+from catalog import on_disk as models_on_disk
+from catalog.costs import Figure, estimate
+from catalog.measured import EXPORTS, RUNS, Export
+from catalog.parameters import BYTES, VISION_DEFAULTS, count_parameters, export_bytes
+from catalog.shapes import SHAPES
+from environment import machine
+from environment.machine import Machine
 from notebook_utils import ModelFolderError, costs_table, model_choices, require_source_dir, this_machine
-from tutorial import hub, machine, model_list, models_on_disk
-from tutorial.costs import Figure, estimate
-from tutorial.machine import Machine
-from tutorial.measured import EXPORTS, RUNS, Export
-from tutorial.model_size import BYTES, VISION_DEFAULTS, count_parameters, export_bytes
-from tutorial.shapes import SHAPES
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGE = Machine(memory_free=10**12, memory_total=10**12, disk_free=10**12, cores=64)
@@ -113,7 +116,7 @@ def test_the_table_has_every_model_with_every_cost():
 
 
 def test_what_was_measured_stands_in_the_table_and_what_was_not_has_a_sign():
-    """Only a shape with a row of its own in tutorial/measured.py is shown without the sign."""
+    """Only a shape with a row of its own in catalog/measured.py is shown without the sign."""
     table = rows(costs_table(model_choices()))
     assert table[TWO_B]["Memory to convert"] == f"{EXPORTS['2b'].memory / 1e9:.1f} GB"
     assert table[TWO_B]["Memory to run"] == f"{RUNS['2b'].memory / 1e9:.1f} GB"
@@ -123,7 +126,7 @@ def test_what_was_measured_stands_in_the_table_and_what_was_not_has_a_sign():
 
 
 def test_the_speed_of_2b_is_the_one_that_the_benchmark_wrote():
-    written = json.loads((ROOT / "benchmarks/results-2b.json").read_text())
+    written = json.loads((ROOT / "benchmarks/results/speed-2b.json").read_text())
     row = next(row for row in written if row["engine"] == "session")
     noted = RUNS["2b"]
     assert (noted.memory, noted.first_answer_s, noted.tokens_s) == pytest.approx(

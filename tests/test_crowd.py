@@ -1,6 +1,6 @@
 """Fifty visitors at once, on a fake model: nobody gets another's answer, and afterwards nothing is left of them.
 
-What they do is in benchmarks/visitors.py; benchmarks/crowd.py has the same on an exported model.
+What they do is in tests/stress/visitors.py; tests/stress/crowd.py has the same on an exported model.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import visitors
-from benchmarks.crowd import rss_mb
 from tests.fake_model import FakeModel, fake_processor, last_question
+from tests.stress import visitors
+from tests.stress.crowd import rss_mb
 from tests.test_gradio_helper import served
 
 PROCESSOR = fake_processor()

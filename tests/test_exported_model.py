@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor
 
-from tiny_model import evaluate, report
-from tiny_model.model import PIXELS_PER_TOKEN
+from tiny_model import evaluate
+from tiny_model.training import report
+from tiny_model.training.model import PIXELS_PER_TOKEN
 
 
 @pytest.fixture(scope="module")

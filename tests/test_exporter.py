@@ -1,4 +1,4 @@
-"""tutorial/exporter.py: a smaller picture to trace with, and the same model to the last byte."""
+"""export/small_trace.py: a smaller picture to trace with, and the same model to the last byte."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 from cmd_helper import CHILD_ENVIRONMENT
-from tutorial import exporter
+from export import small_trace as exporter
 
 
 def test_what_is_exported_is_what_optimum_cli_exports(tmp_path, qwen25_dir):

@@ -1,6 +1,6 @@
 """An export that something goes wrong with: no model or a whole one, the next run goes on, nothing is left behind.
 
-The real exporter is killed at two moments of one seed, which is printed; `benchmarks/faults.py` does that twenty times,
+The real exporter is killed at two moments of one seed, which is printed; `tests/stress/faults.py` does that twenty times,
 and fills disks. The rest needs no real exporter: a stand-in writes in its place, in processes of their own.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 import cmd_helper
-from benchmarks import breaking
+from catalog.manifest import verify_hashes
 from cmd_helper import ExportError, optimum_cli
+from export import process as child
 from notebook_utils import require_model_dir
-from tutorial import child
-from tutorial.manifest import verify_hashes
+from tests.stress import breaking
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 

@@ -1,8 +1,8 @@
-"""tutorial/figures.py: the numbers that a figure is given are where the figure shows them."""
+"""figures/drawing.py: the numbers that a figure is given are where the figure shows them."""
 
 from PIL import Image, ImageFont
 
-from tutorial.figures import AXES, INK, bar_chart, draw_box, position_chart, side_by_side, token_grid
+from figures.drawing import AXES, INK, bar_chart, draw_box, position_chart, side_by_side, token_grid
 
 MAGENTA = (255, 0, 255)
 

@@ -6,8 +6,8 @@ import numpy as np
 import openvino
 import openvino_genai
 
+from catalog.manifest import MANIFEST
 from tiny_model import scenes
-from tutorial.manifest import MANIFEST
 
 
 def test_the_int4_folder_answers_a_drawn_picture(int4_dir):

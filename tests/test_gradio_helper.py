@@ -20,7 +20,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from chat_page.about import PRACTICE
+from chat_page.header import PRACTICE
 from gradio_helper import MAX_FILES, make_demo
 from tests.fake_model import FakeModel, FakeSession, echoing, fake_processor, last_question, saying
 from tests.test_media import brightening, write_video

@@ -1,4 +1,4 @@
-"""`tutorial.hub`: models from a hub on the loopback address: whole, from the cache, cut off, refused in plain words.
+"""`catalog.hub`: models from a hub on the loopback address: whole, from the cache, cut off, refused in plain words.
 
 Downloads run in a child process, because huggingface_hub reads its settings when it is imported: one child for all
 tests, and a second one that is offline.
@@ -18,10 +18,10 @@ import pytest
 
 from benchmarks import random_model
 from benchmarks.random_model import flat
+from catalog import hub as our_hub
+from catalog.model_folder import PARTS
 from tests.fake_hub import FakeHub
 from tests.test_random_model import TINY
-from tutorial import hub as our_hub
-from tutorial.model_folder import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 LOST_WITH_A_CUT = 1 << 16  # bytes; 10 MB by default, which is more than the practice model has
@@ -30,7 +30,7 @@ import json, sys, time
 from huggingface_hub import constants
 constants.DOWNLOAD_CHUNK_SIZE = {LOST_WITH_A_CUT}
 time.sleep = lambda seconds: None  # what huggingface_hub waits between its attempts
-from tutorial import hub
+from catalog import hub
 for line in sys.stdin:
     function, name = json.loads(line)
     try:

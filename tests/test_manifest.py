@@ -1,4 +1,4 @@
-"""tutorial.manifest: damage is told by size before loading and by hash on request; nothing personal is in it."""
+"""catalog.manifest: damage is told by size before loading and by hash on request; nothing personal is in it."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from catalog.manifest import MANIFEST, require_manifest, verify_hashes, write_manifest
 from notebook_utils import ModelFolderError, require_model_dir
-from tutorial.manifest import MANIFEST, require_manifest, verify_hashes, write_manifest
 
 WEIGHTS = "openvino_language_model.bin"
 

@@ -18,8 +18,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from catalog.manifest import MANIFEST
 from tasks import refresh_notebook, run_notebook
-from tutorial.manifest import MANIFEST
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
@@ -116,7 +116,7 @@ def run_first_cell(monkeypatch):
             self.calls.append((name, line))
 
     def run(missing: list[str]):
-        monkeypatch.setattr("tutorial.pins.missing_pins", lambda: missing)
+        monkeypatch.setattr("environment.pins.missing_pins", lambda: missing)
         shell = Shell()
         exec(code, {"get_ipython": lambda: shell})
         return shell.calls
@@ -135,7 +135,7 @@ def test_missing_packages_are_installed_as_pinned(run_first_cell, capsys):
 
 
 def test_missing_pins_names_what_is_absent_or_of_another_version(tmp_path):
-    from tutorial.pins import missing_pins
+    from environment.pins import missing_pins
 
     pins = tmp_path / "requirements.txt"
     pins.write_text("# why\n\npytest==0.1  # too old\nno-such-package==1.0\n", encoding="utf-8")

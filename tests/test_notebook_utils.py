@@ -20,6 +20,12 @@ from filelock import FileLock
 from packaging.specifiers import SpecifierSet
 
 import notebook_utils
+from catalog import downloads
+from catalog import on_disk as models_on_disk
+from catalog.manifest import MANIFEST
+from catalog.parameters import BYTES
+from environment import devices as choices
+from environment import telemetry, versions
 from notebook_utils import (
     DeviceError,
     DownloadError,
@@ -35,9 +41,6 @@ from notebook_utils import (
     require_model_dir,
     require_source_dir,
 )
-from tutorial import choices, downloads, models_on_disk, telemetry, versions
-from tutorial.manifest import MANIFEST
-from tutorial.model_size import BYTES
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import TimeoutError, sync_playwright
 
-from chat_page.about import PRACTICE
+from chat_page.header import PRACTICE
 from tests.fake_model import echo, echoing, fake_processor, words
 from tests.test_gradio_helper import served
 from tests.test_media import brightening, write_video

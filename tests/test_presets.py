@@ -1,4 +1,4 @@
-"""tutorial/presets.py: options that the exporter takes, a folder for each, and figures that a benchmark wrote."""
+"""catalog/presets.py: options that the exporter takes, a folder for each, and figures that a benchmark wrote."""
 
 from argparse import ArgumentParser
 

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from benchmarks import random_model
-from tutorial.model_folder import require_source_dir
-from tutorial.model_size import count_parameters
+from catalog.model_folder import require_source_dir
+from catalog.parameters import count_parameters
 
 TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
         "num_key_value_heads": 1, "vocab_size": 1100}

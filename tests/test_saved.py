@@ -1,4 +1,4 @@
-"""chat_page.saved: a conversation comes back as it was; a stranger's file ends in a plain sentence, nothing is left."""
+"""chat_page.conversation_file: a conversation comes back as it was; a stranger's file ends in a plain sentence, nothing is left."""
 
 import json
 import stat
@@ -11,9 +11,8 @@ from gradio_client.utils import get_mimetype
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat_page import saved
-from chat_page.messages import MAX_FILES
-from chat_page.saved import (
+from chat_page import conversation_file as saved
+from chat_page.conversation_file import (
     MAX_BYTES,
     MAX_MEDIA,
     MAX_MESSAGES,
@@ -26,6 +25,7 @@ from chat_page.saved import (
     load,
     save,
 )
+from chat_page.messages import MAX_FILES
 from session.media import MediaError, load_image, load_video
 from session.prompt import MAX_CHARACTERS, SessionError
 from tests.test_media import brightening, encoded, half_and_half, png_header, write_video

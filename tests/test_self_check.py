@@ -1,4 +1,4 @@
-"""tutorial.self_check: devices that compute nonsense are named, those that round differently are not.
+"""environment.device_check: devices that compute nonsense are named, those that round differently are not.
 
 There is no other device than the CPU here. `Pretending` is the practice model on the CPU that says it runs elsewhere
 and whose logits are changed on the way out; what it is compared with is the real copy on the CPU.
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from tutorial import self_check as module
-from tutorial.machine import Machine
-from tutorial.self_check import DeviceCheckError, compare, copy_bytes, devices_of, self_check
+from environment import device_check as module
+from environment.device_check import DeviceCheckError, compare, copy_bytes, devices_of, self_check
+from environment.machine import Machine
 
 
 class Pretending:

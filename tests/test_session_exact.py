@@ -16,12 +16,12 @@ from optimum.intel.openvino import OVModelForVisualCausalLM
 from PIL import Image
 from transformers import AutoProcessor, GenerationConfig
 
+from adapters import openvino_runtime
 from chat_session import ChatSession, UnsupportedModelError
-from session import inference
+from session.answer import Interrupted
+from session.decode import DraftDecoder
+from session.prefill import PrefillPlan
 from session.prompt import build_prompt, model_inputs
-from session.reading import Work
-from session.turns import Interrupted
-from session.writing import Writing
 from tests.conftest import EXACT, TINY_DIR
 from tests.test_media import brightening, write_video
 from tiny_model import scenes
@@ -62,9 +62,9 @@ class Pair:
     def __init__(self, folder):
         self.processor = AutoProcessor.from_pretrained(folder)
         self.model = self.load(folder)
-        self.session = ChatSession(self.load(folder, compile=False), self.processor, max_conversations=3)
+        self.session = ChatSession(self.load(folder, compile=False), self.processor, max_cached_prefixes=3)
         self.answers, self.ties = 0, 0
-        self.stood, self.fell = 0, 0  # guessed tokens (see session.writing)
+        self.stood, self.fell = 0, 0  # guessed tokens (see session.drafts)
 
     @staticmethod
     def load(folder, **options):
@@ -177,31 +177,31 @@ def test_the_models_own_generation_config_is_heeded_as_by_generate(pair, monkeyp
         for seed in range(4):
             torch.manual_seed(seed)
             ids = pair.model.generate(**inputs, generation_config=config, max_new_tokens=NEW_TOKENS)
-            monkeypatch.setattr(pair.session, "_defaults", config)
+            monkeypatch.setattr(pair.session, "_generation_config", config)
             answer = "".join(pair.session.stream(messages, max_new_tokens=NEW_TOKENS, seed=seed))
             written = ids[0, inputs["input_ids"].shape[1]:].tolist()
             written = written[:-1] if written[-1] in config.eos_token_id else written  # the session ends before it
             assert answer == pair.processor.tokenizer.decode(written, skip_special_tokens=True)
 
 
-class Seer(Writing):
+class Seer(DraftDecoder):
     """Guesses what was written the last time, and every third token wrongly; nothing while `told` is empty."""
 
     rng, told, written = random.Random(0), (), ()
 
-    def guess(self) -> list[int]:
-        ahead = self.told[len(self.ids):][: min(self.rng.randint(0, self._guesses), self._left - 1)]
+    def draft(self) -> list[int]:
+        ahead = self.told[len(self.ids):][: min(self.rng.randint(0, self._max_draft_tokens), self._tokens_left - 1)]
         return [token if self.rng.random() < 2 / 3 else 1 - min(token, 1) for token in ahead]
 
-    def choose(self, *given) -> list[int]:
-        new = super().choose(*given)
+    def accept(self, *given) -> list[int]:
+        new = super().accept(*given)
         Seer.written = tuple(self.ids)
         return new
 
 
 def test_guesses_change_no_answer_whether_they_stand_or_fall(pair, monkeypatch):
     monkeypatch.setattr(f"{__name__}.NEW_TOKENS", 40)
-    monkeypatch.setattr("chat_session.Writing", Seer)
+    monkeypatch.setattr("chat_session.DraftDecoder", Seer)
     stood, fell = pair.stood, pair.fell
     for options in ({}, {**SAMPLED, "seed": 5}):
         messages = []
@@ -229,7 +229,7 @@ def test_a_video_file_is_answered_as_by_generate(pair, tmp_path):
 
 
 def test_a_prompt_read_in_chunks_is_answered_as_one_read_at_once(pair, monkeypatch):
-    monkeypatch.setattr("session.reading.CHUNK", 7)
+    monkeypatch.setattr("session.prefill.CHUNK_TOKENS", 7)
     answer = pair.check([question("Where is it? " * 5, MEDIA[2]), {"role": "assistant", "content": "x"},
                          question("And this?", MEDIA[5])])
     assert isinstance(answer, str)
@@ -279,37 +279,38 @@ def test_answers_from_many_threads_are_their_askers(pair):
 
 def test_what_is_not_wanted_is_not_read(qwen2):
     model = qwen2.session._model
-    work = Work(build_prompt(qwen2.processor, [question("abc", None)]), model)
-    embeddings, cache = model.embed(work.prompt.ids), model.new_cache()
+    plan = PrefillPlan(build_prompt(qwen2.processor, [question("abc", None)]), model)
+    embeddings, cache = model.embed(plan.prompt.ids), model.new_cache()
     model.wanted = lambda: False
     try:
         with pytest.raises(Interrupted):
-            cache.read(embeddings, work.places)
+            cache.forward(embeddings, plan.position_ids)
     finally:
         model.wanted = lambda: True
     assert cache.length == 0
-    assert (cache.read(embeddings, work.places) == model.new_cache().read(embeddings, work.places)).all()
+    fresh = model.new_cache().forward(embeddings, plan.position_ids)
+    assert (cache.forward(embeddings, plan.position_ids) == fresh).all()
 
 
 def test_what_was_stopped_half_way_does_not_change_what_others_see(qwen2, monkeypatch):
     """Pictures of the size seen before: OpenVINO's graph would take the interrupted one's shapes for theirs."""
-    monkeypatch.setattr(inference, "PATIENCE_MS", 1)
+    monkeypatch.setattr(openvino_runtime, "POLL_MS", 1)
     model, rng = qwen2.session._model, random.Random(3)
     pictures = [scenes.sample_scene(rng, size).image for size in ((112, 112), (224, 336), (560, 560))]
     asked = [{"role": "user", "content": [{"type": "image", "image": picture} for picture in pictures]}]
     blocks = [medium.blocks[0] for medium in build_prompt(qwen2.processor, asked).media]
-    expected, stopped = [model.see(block) for block in blocks], 0
+    expected, stopped = [model.encode(block) for block in blocks], 0
     for _ in range(40):
         end = time.perf_counter() + rng.random() * 0.1
         model.wanted = lambda end=end: time.perf_counter() < end
         try:
-            model.see(blocks[2])
+            model.encode(blocks[2])
         except Interrupted:
             stopped += 1
         finally:
             model.wanted = lambda: True
         at = rng.randrange(3)
-        assert abs(model.see(blocks[at]) - expected[at]).max() < 1e-4
+        assert abs(model.encode(blocks[at]) - expected[at]).max() < 1e-4
     assert stopped > 10
 
 

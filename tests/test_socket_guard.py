@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from environment.telemetry import TELEMETRY_OFF
 from tests.socket_guard.sitecustomize import stays_here
-from tutorial.telemetry import TELEMETRY_OFF
 
 ROOT = Path(__file__).resolve().parent.parent
 REACHING = """

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tiny_model import batches, evaluate, forward, questions, scenes, words
-from tiny_model.muon import orthogonalised
+from tiny_model import evaluate, questions, scenes, words
+from tiny_model.training import batches, forward
+from tiny_model.training.muon import orthogonalised
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def test_muon_makes_its_updates_nearly_orthogonal():
 
 
 def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loaded, monkeypatch):
-    from tiny_model import train
+    from tiny_model.training import train
 
     monkeypatch.setattr(train, "build_processor", lambda: loaded[1])  # the shipped one: building it takes long
     options = argparse.Namespace(
@@ -222,7 +223,7 @@ def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loade
 
 
 def test_training_can_go_on_from_a_shipped_model_with_its_own_tokenizer(tmp_path, loaded, tiny_dir):
-    from tiny_model import train
+    from tiny_model.training import train
 
     options = argparse.Namespace(
         stage="joint", steps=1, start=str(tiny_dir), rate=1.0, seed=0, bfloat16=False, int4=True, folder=tmp_path
@@ -234,7 +235,7 @@ def test_training_can_go_on_from_a_shipped_model_with_its_own_tokenizer(tmp_path
 
 
 def test_rounding_to_int4_keeps_sixteen_levels_a_group_and_zero_itself():
-    from tiny_model.losses import as_int4
+    from tiny_model.training.losses import as_int4
 
     weight = torch.randn(4, 256, generator=torch.Generator().manual_seed(0))
     weight[:, 0] = 0

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from tiny_model import questions, scenes
-from tiny_model.model import PIXELS_PER_TOKEN
+from tiny_model.training.model import PIXELS_PER_TOKEN
 
 HELD_OUT = 2_000_000  # seeds from here on are never used in training
 KINDS = (*questions.KINDS, "conversation", "chat", "pair", "new_picture", "video", "off_topic", "photo")

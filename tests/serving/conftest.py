@@ -108,7 +108,7 @@ def handle(cluster, int4_dir):
 def remote(handle, processor):
     from serving.remote import RemoteSession
 
-    return RemoteSession(handle, processor, at_once=4)
+    return RemoteSession(handle, processor, max_concurrent_answers=4)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ def test_the_answer_and_its_counts_are_those_of_a_session_in_this_process(remote
     question = asked(image=drawing())
     here, there = direct.stream(question), remote.stream(question)
     assert "".join(there) == "".join(here) != ""
-    counts = ("prompt_tokens", "visual_tokens", "seen_tokens", "answer_tokens", "finished")
+    counts = ("prompt_tokens", "visual_tokens", "encoded_tokens", "answer_tokens", "finished")
     assert [getattr(there.stats, name) for name in counts] == [getattr(here.stats, name) for name in counts]
     assert 0 < there.stats.first_token_s <= there.stats.total_s
 
@@ -35,15 +35,15 @@ def test_a_second_turn_finds_what_the_first_one_left(remote):
     text = "".join(remote.stream(first))
     answer = remote.stream([*first, {"role": "assistant", "content": text}, *asked("How many shapes are there?")])
     list(answer)
-    assert answer.stats.seen_tokens == 0
-    assert answer.stats.reused_tokens > answer.stats.prompt_tokens / 2
+    assert answer.stats.encoded_tokens == 0
+    assert answer.stats.cached_tokens > answer.stats.prompt_tokens / 2
 
 
 def test_what_is_looked_at_ahead_is_not_looked_at_again(remote):
     remote.prepare(asked("", drawing("orange")))
     answer = remote.stream(asked(image=drawing("orange")))
     list(answer)
-    assert answer.stats.visual_tokens and not answer.stats.seen_tokens
+    assert answer.stats.visual_tokens and not answer.stats.encoded_tokens
 
 
 def test_looking_ahead_ends_when_it_is_not_wanted_any_more(remote):
@@ -108,7 +108,7 @@ def test_estimates_and_budgets_are_those_of_a_session(remote, direct):
     question = asked(image=drawing())
     mine, theirs = remote.estimate(question), direct.estimate(question)
     assert (mine.prompt_tokens, mine.visual_tokens) == (theirs.prompt_tokens, theirs.visual_tokens)
-    assert remote.budgets == direct.budgets
+    assert remote.visual_token_budget == direct.visual_token_budget
 
 
 def test_drawn_answers_repeat_with_a_seed(remote):

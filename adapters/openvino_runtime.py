@@ -1,0 +1,118 @@
+"""OpenVINO's runtime as we import it, and two of its behaviours that its documentation does not mention.
+
+Import `ov` and `opset` from here and not from `openvino`, which reports that it was imported unless it is told not to
+before (`adapters.library_telemetry`). Noticed by tests/test_telemetry.py, test_session_exact.py (cancelling) and
+test_mapped_weights.py (memory).
+"""
+
+import contextlib
+import ctypes
+import mmap
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from adapters.library_telemetry import turn_off_library_telemetry
+
+turn_off_library_telemetry()
+
+import openvino as ov  # noqa: E402
+from openvino import opset13 as opset  # noqa: E402
+
+__all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "opset", "ov"]
+
+POLL_MS = 20  # between two looks whether the result of an inference is still wanted
+RESET_SIZES = (8, 12)  # rows of the dummy inputs that reset a graph; real inputs have more
+MEMORY_MAP = Path("/proc/self/maps")  # https://docs.kernel.org/filesystems/proc.html
+
+
+class InferenceCancelled(Exception):
+    """An inference was stopped half way, because its result is not wanted any more."""
+
+
+class CancellableModel:
+    """Calls a compiled model without a state, and raises InferenceCancelled as soon as `wanted()` is false.
+
+    compiled: its first dimension is dynamic. first_input: name of an input whose first dimension that is.
+    run_dummy(rows): has the compiled model infer made-up inputs of so many rows. For one thread at a time.
+
+    A cancelled inference leaves OpenVINO's CPU graph half way: nodes hold the output shapes of the cancelled inputs,
+    and take the inputs before those for the last ones. The next inputs of the size of the ones before would be computed
+    with the wrong shapes, and crash the process (OpenVINO 2026.4). So after each cancelled inference, dummy inputs of
+    another size go through the graph. For a model with a state that is not enough: never cancel one.
+    """
+
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        first_input: str,
+        wanted: Callable[[], bool],
+        run_dummy: Callable[[int], None],
+    ):
+        self._compiled, self._first_input = compiled, first_input
+        self._wanted, self._run_dummy = wanted, run_dummy
+        self._last_rows = 0  # of the last inference that ended
+        self._is_half_way = False
+
+    def __call__(self, inputs: dict, *args, **kwargs) -> list[np.ndarray]:
+        """Outputs of the model for `inputs`, {name: array}, as copies; further arguments are ignored."""
+        request = self._compiled.create_infer_request()  # a new one: it would hold on to its inputs, 100 MB of mask
+        self._reset_graph()
+        self._is_half_way = True
+        try:
+            self._infer(request, inputs)
+        except BaseException:
+            self._reset_graph()
+            raise
+        self._is_half_way = False
+        self._last_rows = len(inputs[self._first_input])
+        return [np.array(tensor.data) for tensor in request.output_tensors]
+
+    def _infer(self, request: ov.InferRequest, inputs: dict) -> None:
+        """Whatever is raised, nothing runs afterwards."""
+        try:
+            request.start_async(inputs, share_inputs=True)
+            while not request.wait_for(POLL_MS):
+                if not self._wanted():
+                    raise InferenceCancelled
+        except BaseException:  # Ctrl-C comes here too
+            request.cancel()
+            with contextlib.suppress(RuntimeError):  # which says that it was cancelled
+                request.wait()
+            raise
+        request.wait()  # raises what went wrong
+
+    def _reset_graph(self) -> None:
+        if self._is_half_way:
+            rows = next(rows for rows in RESET_SIZES if rows != self._last_rows)
+            self._run_dummy(rows)
+            self._is_half_way, self._last_rows = False, rows
+
+
+class MappedFile:
+    """A file of weights that is in memory twice.
+
+    OpenVINO maps it, and its CPU plugin unpacks the weights at the first inference into copies of its own. The mapped
+    pages stay with the process, 1.5 GB for an INT4 export of 2B, until the system needs memory for something else.
+    Here they are given back before that. On other systems than Linux nothing is done.
+    """
+
+    def __init__(self, path: Path):
+        self._path = str(path.resolve())
+        self._is_held = sys.platform == "linux"
+
+    def release_pages(self) -> None:
+        """Gives the pages back, once. Whoever reads one later gets it from the file again: this frees, and breaks
+        nothing.
+        """
+        if not self._is_held:
+            return
+        self._is_held = False
+        madvise = ctypes.CDLL(None).madvise
+        for line in MEMORY_MAP.read_text(encoding="utf-8", errors="replace").splitlines():
+            span, *_, name = line.split(maxsplit=5)
+            if name == self._path:
+                begin, end = (int(address, 16) for address in span.split("-"))
+                madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)

@@ -1,0 +1,29 @@
+"""Our ChatSession."""
+
+from optimum.intel.openvino import OVModelForVisualCausalLM
+from transformers import AutoProcessor
+
+from benchmarks.scenario import Reply
+from chat_session import ChatSession
+
+
+def open_session(folder, **options) -> ChatSession:
+    model = OVModelForVisualCausalLM.from_pretrained(folder, device="CPU", compile=False)
+    return ChatSession(model, AutoProcessor.from_pretrained(folder), **options)
+
+
+class Engine:
+    """One session for all that is asked, as on the chat page."""
+
+    def __init__(self, model_dir, weights):
+        # Random weights repeat themselves, so that every guess would stand: see guesses.py.
+        self.session = open_session(model_dir, max_draft_tokens=0)
+
+    def ask(self, messages: list[dict], new_tokens: int) -> Reply:
+        answer = self.session.stream(messages, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)
+        text, stats = "".join(answer), answer.stats
+        names = ("prompt_tokens", "visual_tokens", "cached_tokens", "answer_tokens", "first_token_s", "total_s")
+        return Reply(text, **{name: getattr(stats, name) for name in names})
+
+    def prepare(self, messages: list[dict]) -> None:
+        self.session.prepare(messages)

@@ -1,0 +1,111 @@
+"""Is a folder a whole model of the right kind? Listing and deleting models is in `catalog/on_disk.py`.
+
+An interrupted copy or download looks like a model until it is loaded, and then fails far from its cause; these checks
+read file sizes and headers only, so they take no time even for a large model.
+"""
+
+import json
+import re
+import struct
+from pathlib import Path
+
+from catalog.errors import ModelFolderError, half_written, read_json
+from catalog.manifest import require_manifest
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl")  # `model_type` of Qwen2-VL and Qwen2.5-VL
+PARTS = ("language_model", "text_embeddings_model", "vision_embeddings_model", "vision_embeddings_merger_model")
+WEIGHTS_END = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')
+
+
+def require_model_dir(path) -> Path:
+    """Returns the folder of an exported model of FAMILIES, or raises ModelFolderError: missing, half-written, other.
+
+    With a manifest, the sizes are those it names; without one, the weights reach as far as the graphs read them.
+    """
+    folder = Path(path).expanduser()
+    require_family(folder)
+    if not any(folder.glob("openvino_*.xml")):
+        raise ModelFolderError(f"{folder} is not an OpenVINO model yet: export it first with optimum_cli.")
+    graphs = [f"openvino_{part}.xml" for part in PARTS]
+    require_files(folder, *graphs, "tokenizer_config.json")
+    if not require_manifest(folder):
+        for graph in graphs:
+            require_whole_part(folder / graph)
+    return folder
+
+
+def require_source_dir(path) -> Path:
+    """Returns the folder of a model of FAMILIES as Transformers saves it, or raises ModelFolderError."""
+    folder = Path(path).expanduser()
+    require_family(folder)
+    index = folder / "model.safetensors.index.json"
+    names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.exists() else ["model.safetensors"]
+    if not names:
+        raise half_written(folder, f"{index.name} names no weights")
+    require_files(folder, "tokenizer_config.json", *names)
+    for name in names:
+        if problem := broken_weights(folder / name):
+            raise half_written(folder, problem)
+    return folder
+
+
+def is_exported(path) -> bool:
+    """True for a folder with OpenVINO files in it, whole or not."""
+    return any(Path(path).expanduser().glob("openvino_*.xml"))
+
+
+def require_family(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ModelFolderError(f"There is no model folder {folder}: export a model there first, or correct the path.")
+    require_files(folder, "config.json")
+    found = read_json(folder / "config.json").get("model_type")
+    if found not in FAMILIES:
+        raise ModelFolderError(f"{folder} holds a model of type {found!r}; this tutorial runs {' and '.join(FAMILIES)} "
+                               "(Qwen2-VL and Qwen2.5-VL) only.")
+
+
+def require_files(folder: Path, *names: str) -> None:
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise half_written(folder, f"{', '.join(missing)} missing")
+
+
+def require_whole_part(xml: Path) -> None:
+    require_files(xml.parent, xml.name, xml.with_suffix(".bin").name)
+    if problem := broken_part(xml):
+        raise half_written(xml.parent, problem)
+
+
+def broken_part(xml: Path) -> str | None:
+    """What is wrong with a graph: it is not closed, or its weights do not reach as far as it reads them."""
+    weights = xml.with_suffix(".bin")
+    graph = xml.read_text(encoding="utf-8", errors="replace")
+    needed = max((int(start) + int(size) for start, size in WEIGHTS_END.findall(graph)), default=0)
+    if not graph.rstrip().endswith("</net>"):
+        return f"{xml.name} breaks off"
+    size = weights.stat().st_size if weights.is_file() else 0
+    return f"{weights.name} has {size:,} of {needed:,} bytes" if size < needed else None
+
+
+def broken_graphs(folder: Path) -> str | None:
+    """What is wrong with the graphs in `folder`, as words: "no model", or "half a model" and why."""
+    graphs = sorted(folder.glob("*.xml"))
+    problems = [problem for graph in graphs if (problem := broken_part(graph))]
+    return "no model" if not graphs else f"half a model: {'; '.join(problems)}" if problems else None
+
+
+def broken_weights(file: Path) -> str | None:
+    """What is wrong with a safetensors file, whose header says where its last number ends
+    (https://github.com/huggingface/safetensors)."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        header = stream.read(length) if 8 + length <= size else b""
+    if not header:
+        return f"{file.name} breaks off in its header"
+    try:
+        tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
+        needed = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{file.name} has an unreadable header"
+    return f"{file.name} has {size:,} of {needed:,} bytes" if size < needed else None

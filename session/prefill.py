@@ -1,0 +1,171 @@
+"""Prefill: computing what of a prompt is not in the KV cache yet, chunk by chunk.
+
+Here: what identifies each token of a prompt, one chunk, the features of pictures, how long it will take. Not here:
+whose turn it is (`scheduler`), OpenVINO (`ov_model`).
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from session.caches import CachedPrefix, LRUCache
+from session.ov_model import VisionLanguageModel
+from session.prompt import Prompt
+from session.vision_inputs import VisionBlock
+
+# Tokens in one chunk. Between two chunks an answer can be stopped, and others get their turn; but a chunk behind others
+# is computed more slowly: 1024 tokens of a 2B model take half as long again in chunks of 512.
+CHUNK_TOKENS = 1024
+ENCODING, PREFILLING = "encoding", "prefilling"
+DECAY = 0.5  # what an earlier measurement of the throughput still weighs when the next one comes
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an answer is doing before its first token.
+
+    stage: ENCODING (done and total count pictures and slices of videos) or PREFILLING (they count tokens).
+    seconds_left: until the first token; None where nothing like it was measured yet.
+    """
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an answer would take before its first token if nothing of it were cached.
+
+    prompt_tokens, of which visual_tokens are of pictures and videos; seconds, None where nothing like it was measured
+    yet.
+    """
+
+    prompt_tokens: int
+    visual_tokens: int
+    seconds: float | None
+
+
+class PrefillPlan:
+    """What has to be in the KV cache before the first token of an answer.
+
+    keys: for every token what makes it this one. Two pictures have the same placeholder ids, so a visual token's key is
+    the digest of its vision block and its place there. position_ids: (3, tokens); next_position: of the first token
+    after the prompt. blocks: (index of its first visual token, vision block), in order.
+    """
+
+    def __init__(self, prompt: Prompt, model: VisionLanguageModel):
+        self.prompt = prompt
+        self.position_ids, self.next_position = model.position_ids(prompt)
+        self.keys: list[Hashable] = []
+        self.blocks: list[tuple[int, VisionBlock]] = []
+        media = iter(prompt.media)
+        while len(self.keys) < len(prompt.ids):
+            token = prompt.ids[len(self.keys)]
+            if token not in model.placeholder_ids:
+                self.keys.append(token)
+                continue
+            item = next(media)
+            for block in item.blocks:
+                self.blocks.append((len(self.keys), block))
+                self.keys += [(item.kind, item.seconds, block.digest, i) for i in range(block.tokens)]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def blocks_within(self, start: int, stop: int) -> Iterator[tuple[int, int, VisionBlock]]:
+        """(number of the block, index of its first token, block) of all that have tokens in start … stop - 1."""
+        for number, (first, block) in enumerate(self.blocks):
+            if first < stop and start < first + block.tokens:
+                yield number, first, block
+
+
+class Prefiller:
+    """Prefills with `model`, for one thread at a time.
+
+    features: a cache of what the vision encoder computed, (visual tokens, hidden), by the digest of the block.
+    """
+
+    def __init__(self, model: VisionLanguageModel, features: LRUCache):
+        self.model = model
+        self.features = features
+        self.throughput = ThroughputEstimate()
+        self.encoding_digest: bytes | None = None  # of the block that is being encoded right now
+
+    def blocks_to_encode(self, prefix: CachedPrefix, plan: PrefillPlan) -> list[tuple[int, VisionBlock]]:
+        """(number, block) of those behind `prefix` whose features are not cached (any more)."""
+        behind = plan.blocks_within(len(prefix.keys), len(plan))
+        return [(number, block) for number, _, block in behind if self.features.get(block.digest) is None]
+
+    def prefill_chunk(
+        self,
+        prefix: CachedPrefix,
+        plan: PrefillPlan,
+        limit: int,
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> np.ndarray:
+        """Compute up to CHUNK_TOKENS more tokens of `plan`, at most up to `limit`; encodes pictures where needed.
+
+        Returns logits, those of the last token in the last row (see `KVCache.forward`). Raises Interrupted, and then
+        the prefix is what it was before.
+        """
+        start = len(prefix.keys)
+        stop = min(limit, start + CHUNK_TOKENS)
+        embeddings = self.model.embed(plan.prompt.ids[start:stop])
+        for _, first, block in plan.blocks_within(start, stop):
+            features = self.encode(block)
+            begin, end = max(start, first), min(stop, first + block.tokens)
+            embeddings[begin - start : end - start] = features[begin - first : end - first]
+        progress(Progress(PREFILLING, start, len(plan), self.throughput.seconds(0, len(plan) - start)))
+        with self.throughput.measured(PREFILLING, stop - start):
+            logits = prefix.cache.forward(embeddings, plan.position_ids[:, start:stop])
+        prefix.keys += plan.keys[start:stop]
+        return logits
+
+    def encode(self, block: VisionBlock) -> np.ndarray:
+        """Features (visual tokens, hidden) of a block, cached or new. Raises Interrupted."""
+        features = self.features.get(block.digest)
+        if features is None:
+            self.encoding_digest = block.digest
+            try:
+                with self.throughput.measured(ENCODING, block.tokens):
+                    features = self.model.encode(block)
+            finally:
+                self.encoding_digest = None
+            self.features.put(block.digest, features)
+        return features
+
+
+class ThroughputEstimate:
+    """Predicts how long encoding and prefilling take on this machine, from how long they took.
+
+    The encoder's cost grows faster than its tokens, so for a picture much larger than those before, the prediction is
+    too low.
+    """
+
+    def __init__(self):
+        self._measured = {ENCODING: (0.0, 0.0), PREFILLING: (0.0, 0.0)}  # (tokens, seconds)
+
+    @contextmanager
+    def measured(self, stage: str, tokens: int) -> Iterator[None]:
+        """Inside, `tokens` tokens go through `stage`. What fails is not counted."""
+        began = perf_counter()
+        yield
+        took = perf_counter() - began
+        earlier_tokens, earlier_s = self._measured[stage]
+        self._measured[stage] = (DECAY * earlier_tokens + tokens, DECAY * earlier_s + took)
+
+    def seconds(self, encoding: int, prefilling: int) -> float | None:
+        """For so many tokens of each stage; None where one of them was not measured yet."""
+        total = 0.0
+        for stage, tokens in ((ENCODING, encoding), (PREFILLING, prefilling)):
+            measured_tokens, measured_s = self._measured[stage]
+            if tokens and not measured_tokens:
+                return None
+            if tokens:
+                total += tokens * measured_s / measured_tokens
+        return total

@@ -1,0 +1,166 @@
+"""From the pictures and videos of a message to the patches that the vision encoder takes.
+
+Here: how many visual tokens a picture gets, its vision blocks, and not doing it again on every turn. Not here: opening
+files (`media`), the encoder (`ov_model`), tokens of text (`prompt`).
+"""
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+
+import torch
+
+from session.caches import LRUCache
+from session.media import USUAL_FPS, MediaError, as_video, load_image, load_video
+
+# Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
+# by itself, except where a picture is 1 or 3 pixels high.
+_IMAGE_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_first"}
+_VIDEO_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
+
+
+@dataclass(frozen=True)
+class VisionBlock:
+    """What goes through the vision encoder in one piece: a picture, or one temporal slice of a video.
+
+    Attention is within a block, so encoding block by block gives the numbers that all of them at once would give.
+
+    patches: (height · width, values). grid: (1, height, width) in patches. digest: the same for the same pixels and
+    grid, and only for these. tokens: visual tokens that the language model gets.
+    """
+
+    patches: torch.Tensor
+    grid: tuple[int, int, int]
+    digest: bytes
+    tokens: int
+
+
+@dataclass(frozen=True)
+class MediaItem:
+    """One picture or video as its processor returned it.
+
+    kind: "image" or "video". inputs: tensors by the model's names for them, (1, …) each. merge_size: patches of one
+    side of a visual token.
+    """
+
+    kind: str
+    inputs: dict[str, torch.Tensor]
+    merge_size: int
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(time, height, width) in patches, two frames making one step in time."""
+        return tuple(self.inputs[f"{self.kind}_grid_thw"][0].tolist())
+
+    @property
+    def tokens(self) -> int:
+        time, height, width = self.grid
+        return time * height * width // self.merge_size**2
+
+    @property
+    def seconds(self) -> float | None:
+        """Of one step in time, where the model's positions depend on it (Qwen2.5-VL)."""
+        return self.inputs["second_per_grid_ts"].item() if "second_per_grid_ts" in self.inputs else None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.inputs.values())
+
+    @functools.cached_property
+    def blocks(self) -> list[VisionBlock]:
+        time, height, width = self.grid
+        patches = self.inputs["pixel_values" if self.kind == "image" else "pixel_values_videos"]
+        return [self._block(part, (1, height, width)) for part in patches.chunk(time)]
+
+    def _block(self, patches: torch.Tensor, grid: tuple[int, int, int]) -> VisionBlock:
+        digest = hashlib.blake2b(patches.contiguous().numpy(), digest_size=16, salt=repr(grid).encode()[:16])
+        return VisionBlock(patches, grid, digest.digest(), len(patches) // self.merge_size**2)
+
+
+class MediaProcessor:
+    """What a Qwen-VL processor makes of pictures and videos. Safe to use from several threads.
+
+    max_bytes: of patches that are kept of those in files, until the file changes.
+    """
+
+    def __init__(self, processor, max_bytes: int = 0):
+        self._processor = processor
+        self._cache = LRUCache(max_bytes)
+
+    @property
+    def bytes(self) -> int:
+        """Of the patches that are kept."""
+        return self._cache.bytes
+
+    @property
+    def visual_token_budget(self) -> tuple[int, int]:
+        """The fewest and the most visual tokens that a picture gets if the caller says nothing else."""
+        images = self._processor.image_processor
+        per_token = _pixels_per_token(images)
+        return images.size["shortest_edge"] // per_token, images.size["longest_edge"] // per_token
+
+    def process(self, part: dict, max_visual_tokens: int | None = None) -> MediaItem:
+        """The media item of an image or video part of a message. Raises MediaError.
+
+        max_visual_tokens: for a picture, or for each temporal slice of a video; by default as many as the processor is
+        set to.
+        """
+        make = _process_image if part["type"] == "image" else _process_video
+        identity = _identity(part[part["type"]])
+        if identity is None:
+            return make(self._processor, part, max_visual_tokens)
+        key = (part["type"], identity, max_visual_tokens)
+        item = self._cache.get(key)
+        if item is None:
+            item = make(self._processor, part, max_visual_tokens)
+            self._cache.put(key, item)
+        return item
+
+
+def _identity(source) -> tuple | None:
+    """What tells a file from any other, and from itself when it was changed; None for what is no file."""
+    if isinstance(source, bytes):
+        return (hashlib.blake2b(source, digest_size=16).digest(),)
+    if not isinstance(source, str | os.PathLike):
+        return None
+    try:
+        found = os.stat(source)
+    except (OSError, ValueError):  # `media` says in plain words what is wrong
+        return None
+    return os.fspath(source), found.st_size, found.st_mtime_ns
+
+
+def _pixels_per_token(processor) -> int:
+    return (processor.patch_size * processor.merge_size) ** 2
+
+
+def _size_option(processor, max_visual_tokens: int | None) -> dict:
+    """The argument that keeps a picture or a frame within its visual tokens."""
+    if max_visual_tokens is None:
+        return {}
+    if max_visual_tokens < 1:
+        raise MediaError(f"A picture cannot be seen with {max_visual_tokens} visual tokens; it takes one at least.")
+    max_pixels = max_visual_tokens * _pixels_per_token(processor)
+    return {"size": {"shortest_edge": min(max_pixels, processor.size["shortest_edge"]), "longest_edge": max_pixels}}
+
+
+def _process_image(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
+    images = processor.image_processor
+    size = _size_option(images, max_visual_tokens)
+    inputs = images(images=[load_image(part["image"])], **_IMAGE_OPTIONS, **size)
+    return MediaItem("image", dict(inputs), images.merge_size)
+
+
+def _process_video(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
+    """Frames are sampled already; their times go along for models that look at the clock (Qwen2-VL does not)."""
+    videos, source = processor.video_processor, part["video"]
+    are_frames = isinstance(source, list | tuple)
+    video = as_video(source, part.get("fps", USUAL_FPS)) if are_frames else load_video(source)
+    count = len(video.frames)
+    metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
+    size = _size_option(videos, max_visual_tokens)
+    inputs = dict(videos(videos=[video.frames], video_metadata=[metadata], **_VIDEO_OPTIONS, **size))
+    if "second_per_grid_ts" in processor.model_input_names:  # Qwen2.5-VL's processor adds it to what this one returns
+        inputs["second_per_grid_ts"] = torch.tensor([videos.temporal_patch_size / video.fps])
+    return MediaItem("video", inputs, videos.merge_size)

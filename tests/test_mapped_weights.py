@@ -1,0 +1,52 @@
+"""Weight files that OpenVINO has unpacked do not stay in memory a second time."""
+
+import mmap
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapters.openvino_runtime import MEMORY_MAP, MappedFile
+from chat_session import ChatSession
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say what is mapped")
+
+
+def resident_kb(path: Path) -> int:
+    """How much of `path` this process holds in memory."""
+    found, inside = 0, False
+    for line in (MEMORY_MAP.parent / "smaps").read_text(errors="replace").splitlines():
+        if "-" in line.split(maxsplit=1)[0]:
+            inside = line.split(maxsplit=5)[-1] == str(path)
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found
+
+
+def test_pages_are_given_back_and_can_be_read_again(tmp_path):
+    path = tmp_path / "a name with spaces.bin"
+    path.write_bytes(b"weights " * (1 << 17))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        whole = mapped[:]
+        assert resident_kb(path) > 900
+        held = MappedFile(path)
+        held.release_pages()
+        assert resident_kb(path) == 0
+        assert mapped[:] == whole
+        held.release_pages()  # once is enough
+        assert resident_kb(path) > 900
+
+
+def test_a_file_that_is_not_there_or_not_mapped_is_no_error(tmp_path):
+    MappedFile(tmp_path / "missing.bin").release_pages()
+
+
+def test_a_session_lets_go_of_what_it_unpacked(int4_dir, processor):
+    from optimum.intel.openvino import OVModelForVisualCausalLM
+
+    model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=False)
+    session = ChatSession(model, processor)
+    files = [int4_dir.resolve() / f"openvino_{name}_model.bin" for name in ("language", "vision_embeddings_merger")]
+    assert all(f"{file}\n" in MEMORY_MAP.read_text() for file in files)
+    session.warm_up()
+    assert [resident_kb(file) for file in files] == [0, 0]

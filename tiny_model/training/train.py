@@ -1,0 +1,298 @@
+"""Train the embedded model: `python -m tiny_model.training.train --stage vision`, then `--stage joint --int4`.
+
+Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the
+last checkpoint):
+1. vision: throw-away linear heads on the visual tokens learn what each token covers (dense labels);
+2. joint: answers, with the dense labels kept, and three more throw-away heads that make place explicit inside the
+language model: early layers say the row and column of a visual token and the size of the grid, a later one the box of
+what the answer speaks of.
+
+Not here: how batches are made (`batches.py`), what is minimised (`losses.py`), how the result is measured
+(`evaluate.py`).
+"""
+
+import argparse
+import contextlib
+import copy
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
+
+from tiny_model import questions, scenes
+from tiny_model.training import batches, forward, losses
+from tiny_model.training.model import build_model, build_processor
+from tiny_model.training.muon import Muon
+
+WEIGHTS = Path(__file__).parent / "weights"
+STEPS = {"vision": 2000, "joint": 6000}
+VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 320  # visual tokens of one batch
+DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.4  # in the joint stage, see Trainer.loss_of and Trainer.draw
+FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
+HARDER = ("conversation", *["describe"] * 3, "count", "count", "many", "locate", "follow_up")  # asked more often
+ALL_KINDS = (*questions.KINDS, *HARDER)
+CHATS = 0.25  # share of the batches that are long conversations, after these lessons:
+LESSONS = 0.3  # share of the joint stage that goes from simple to all; a trained model has it behind it
+
+
+def sample_grid(rng, progress: float) -> tuple[int, int, int]:
+    """Grid of a picture: at first up to 49 tokens, then 100; later a third of the batches have 100 to 400."""
+    if progress >= LESSONS and rng.random() < 0.35:
+        return (1, *batches.sample_grid(rng, 100, 400))
+    return (1, *batches.sample_grid(rng, 16, 49 if progress < 0.1 else 100))
+
+
+def picture_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
+    """Questions about single pictures, simple ones first."""
+    grid = sample_grid(rng, progress)
+    size = min(18, max(4, visual_tokens // (grid[1] * grid[2])))
+    if progress >= LESSONS and rng.random() < CHATS:
+        return batches.image_batch(rng, packer, size, grid, ("chat",), count=1)
+    kinds = FIRST_KINDS if progress < 0.08 else ALL_KINDS
+    return batches.image_batch(rng, packer, size, grid, kinds, most=2 if progress < 0.04 else scenes.MAX_SHAPES)
+
+
+def dense_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
+    """Pictures for what each visual token covers; their questions go unused."""
+    grid = sample_grid(rng, progress)
+    return batches.image_batch(rng, packer, max(4, visual_tokens // (grid[1] * grid[2])), grid, ("colour",), count=1)
+
+
+def other_batch(rng, packer) -> batches.Batch:
+    """Two pictures, together or one after the other, a video, or none."""
+    kind = rng.choice([*["pair", "new_picture"] * 3, "video", "video", "text"])
+    if kind in ("pair", "new_picture"):
+        grid = (1, *batches.sample_grid(rng, 16, 81))
+        make = batches.pair_batch if kind == "pair" else batches.new_picture_batch
+        return make(rng, packer, max(3, OTHER_TOKENS // (2 * grid[1] * grid[2])), grid)
+    if kind == "video":
+        return video_batch(rng, packer)
+    return batches.text_batch(rng, packer, 8, count=3)
+
+
+def video_batch(rng, packer) -> batches.Batch:
+    """Videos of two to four temporal slices."""
+    grid = (rng.randint(2, 4), *batches.sample_grid(rng, 16, 49))
+    return batches.video_batch(rng, packer, max(3, OTHER_TOKENS // (grid[0] * grid[1] * grid[2])), grid)
+
+
+def add_up(tally: dict, more: dict):
+    """Add {kind: [right, asked]} to a tally of the same form."""
+    for kind, counts in more.items():
+        tally[kind] = [a + b for a, b in zip(tally.get(kind, (0, 0)), counts, strict=True)]
+
+
+class Trainer:
+    """One stage of training: its data, optimizers, checkpoint and log."""
+
+    def __init__(self, options):
+        self.options, self.device = options, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.folder = Path(options.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processor = self._processor()
+        self.model = build_model(self.processor.tokenizer).to(self.device)
+        self.heads = losses.Heads(self.model.config.text_config.hidden_size).to(self.device)
+        self.packer, self.table = batches.Packer(self.processor), losses.token_weights(self.processor.tokenizer)
+        self.steps = options.steps or STEPS[options.stage]
+        self.step, self.rng = 0, random.Random(f"{options.seed} {options.stage}")
+        self.optimizers = self._optimizers()
+        self._resume()
+
+    def _optimizers(self):
+        named = dict(self.model.named_parameters()) | {f"heads.{n}": p for n, p in self.heads.named_parameters()}
+        matrices = [p for n, p in named.items() if p.ndim == 2 and "embed" not in n and not n.startswith("heads")]
+        taken = {id(p) for p in matrices}
+        rest = [p for p in named.values() if id(p) not in taken]
+        self.parameters = [*matrices, *rest]
+        rate = self.options.rate
+        precision = torch.bfloat16 if self.options.bfloat16 else torch.float32
+        optimizers = [
+            Muon(matrices, lr=0.02 * rate, precision=precision),
+            torch.optim.AdamW(rest, lr=2e-3 * rate, betas=(0.9, 0.98), weight_decay=0.01),
+        ]
+        for optimizer in optimizers:
+            optimizer.defaults["peak"] = optimizer.param_groups[0]["lr"]
+        return optimizers
+
+    def _processor(self):
+        """Built at the first start and kept beside the checkpoints: what a token means must not change under them."""
+        kept = self.folder / "processor"
+        if not kept.exists():
+            start = Path(self.options.start or "")
+            processor = AutoProcessor.from_pretrained(start) if (start / "config.json").exists() else build_processor()
+            processor.save_pretrained(kept)
+        return AutoProcessor.from_pretrained(kept)
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.folder / f"{stage}.pt"
+
+    def save(self):
+        state = {
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step,
+            "rng": self.rng.getstate(),
+            "torch": torch.get_rng_state(),
+        }
+        part = self.checkpoint(self.options.stage).with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.checkpoint(self.options.stage))
+
+    def _resume(self):
+        """Go on where this stage stopped, else start it from the weights that the stage before it (or --start) left."""
+        own, before = self.checkpoint(self.options.stage), Path(self.options.start or self.checkpoint("vision"))
+        source = own if own.exists() else before if self.options.stage == "joint" else None
+        self.trained = before.is_dir() or before.stem == "joint"
+        if source is None:
+            return
+        if source.is_dir():  # a trained model; the heads, which are not part of it, are learnt anew
+            trained = Qwen2VLForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+            self.model.load_state_dict(trained.state_dict())
+            return
+        state = torch.load(source, map_location="cpu", weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        if source == own:
+            self.step = state["step"]
+            self.rng.setstate(state["rng"])
+            torch.set_rng_state(state["torch"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+
+    def schedule(self):
+        """Warm-up over 100 steps, constant, then a linear fall over the last half."""
+        factor = min(1, (self.step + 1) / 100, 2 * (1 - self.step / self.steps) + 0.002)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["peak"] * factor
+
+    def draw(self):
+        """The batches of one step: (weight, batch).
+
+        What is rarer or easier goes along with a small weight: alone in a step, its gradients would rule the update,
+        because Muon's updates all have one size.
+        """
+        progress = max(self.step / self.steps, LESSONS if self.trained else 0)
+        if self.options.stage == "vision":
+            yield 1.0, dense_batch(self.rng, self.packer, progress, VISION_TOKENS)
+            yield OTHER_WEIGHT, video_batch(self.rng, self.packer)
+            return
+        yield 1.0, picture_batch(self.rng, self.packer, progress, JOINT_TOKENS)
+        if progress > 0.2 and self.rng.random() < 0.8:
+            yield OTHER_WEIGHT, other_batch(self.rng, self.packer)
+
+    def loss_of(self, batch) -> tuple[torch.Tensor, dict]:
+        """Loss of one batch, and what to log."""
+        features = None
+        if batch.media:
+            slices = len(batch.labels) * batch.media * batch.grid[0]
+            features = forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+            covered, hits = losses.dense_loss(self.heads, features, batch.covers)
+            log = {"motion": hits["motion"]} if batch.video else hits
+        if self.options.stage == "vision":
+            return covered, log
+        states = forward.read(self.model, batch, features)
+        total, right = losses.answer_loss(self.model, states[-1], batch, self.table)
+        exact = {"exact": losses.exact_by_kind(batch, right)}
+        if not batch.media:
+            return total, exact
+        place, errors = losses.place_loss(self.model, self.heads, states, batch)
+        if batch.media == 1 and not batch.video:
+            log |= errors | {"loss": total.item()}
+        return total + place + DENSE_WEIGHT * covered, log | exact
+
+    @contextlib.contextmanager
+    def rounded(self):
+        """Inside, the language model's layers are as the INT4 export rounds them; the exact weights are what learns."""
+        layers = self.model.model.language_model.layers
+        exact = {p: p.data for p in layers.parameters() if p.ndim == 2} if self.options.int4 else {}
+        for parameter, data in exact.items():
+            parameter.data = losses.as_int4(data)
+        yield
+        for parameter, data in exact.items():
+            parameter.data = data
+
+    def backward(self) -> dict:
+        """Gradients of one step; returns what to log."""
+        logs, exact = {}, {}
+        for weight, batch in self.draw():
+            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "looks", "covers"):
+                setattr(batch, name, getattr(batch, name).to(self.device))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+                loss, log = self.loss_of(batch)
+            (weight * loss).backward()
+            add_up(exact, log.pop("exact", {}))
+            logs |= {name: value for name, value in log.items() if name not in logs or math.isnan(logs[name])}
+        return logs | {"exact": exact}
+
+    def train(self, until: int | None = None):
+        """Take the steps that are left of the stage, or those up to `until`; checkpoint and report on the way."""
+        began, until, tally, logs = time.time(), until or self.steps, {}, []
+        while self.step < until:
+            self.schedule()
+            with self.rounded():
+                log = self.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            self.step += 1
+            logs.append({k: v for k, v in log.items() if k != "exact"})
+            add_up(tally, log["exact"])
+            if self.step % 50 == 0 or self.step == until:
+                self.report(logs, tally, time.time() - began)
+                tally, logs = {}, []
+            if self.step % 125 == 0 or self.step == until:
+                self.save()
+
+    def report(self, logs, tally, seconds):
+        """One line on the screen and in the log: means since the last one."""
+        names = sorted({n for log in logs for n in log})
+        values = {n: [log[n] for log in logs if n in log and log[n] == log[n]] for n in names}
+        stage = "joint again" if self.trained else self.options.stage
+        row = {"stage": stage, "step": self.step, "of": self.steps, "seconds": round(seconds)}
+        row |= {n: round(sum(v) / len(v), 3) for n, v in values.items() if v}
+        row["exact"] = {k: round(good / asked, 3) for k, (good, asked) in sorted(tally.items())}
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        print(" ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+
+    def export(self):
+        """Write the model as a Hugging Face folder, in half precision, and the log beside it.
+
+        Going on from trained weights, the log goes on as well.
+        """
+        copy.deepcopy(self.model).to(torch.float16).save_pretrained(WEIGHTS)
+        self.processor.save_pretrained(WEIGHTS)
+        with open(WEIGHTS.parent / "log.jsonl", "a" if self.trained else "w", encoding="utf-8") as log:
+            log.write((self.folder / "log.jsonl").read_text(encoding="utf-8"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=STEPS, required=True)
+    parser.add_argument("--steps", type=int, help="length of the stage, which sets its learning-rate schedule")
+    parser.add_argument("--until", type=int, help="stop after this many steps of the stage, to go on later")
+    parser.add_argument("--start", help="where the joint stage starts: a checkpoint, or a model folder")
+    parser.add_argument("--rate", type=float, default=1.0, help="multiplies the learning rates")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", default="build/train", help="checkpoints and the log")
+    parser.add_argument("--int4", action="store_true", help="learn with weights rounded as the INT4 export does")
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="matrix products in bfloat16: faster where the CPU or GPU has it"
+    )
+    options = parser.parse_args()
+    torch.set_flush_denormal(True)  # denormals slow small models' gradients on CPUs
+    trainer = Trainer(options)
+    trainer.train(options.until)
+    if options.stage == "joint":
+        trainer.export()
+
+
+if __name__ == "__main__":
+    main()
