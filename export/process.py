@@ -94,4 +94,4 @@ def tethered(argv: list[str]) -> list[str]:
     """`argv`, such that the child ends when this process does, however that comes about; as it is where not Linux."""
     if not sys.platform.startswith("linux"):
         return argv
-    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")), str(os.getpid()), *argv]
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death_signal.py")), str(os.getpid()), *argv]

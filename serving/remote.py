@@ -42,7 +42,7 @@ class RemoteSession:
     """handle: of a deployment of `serving.replica.Replica`. at_once: answers that a page should ask for at a time."""
 
     def __init__(self, handle, processor, *, max_concurrent_answers: int = 1):
-        self.processor, self.max_concurrent_answers = processor, at_once
+        self.processor, self.max_concurrent_answers = processor, max_concurrent_answers
         self._handle, self._patches = handle, MediaProcessor(processor, 64 << 20)
 
     def stream(

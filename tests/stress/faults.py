@@ -170,7 +170,7 @@ def matrix(rounds: int, seed: int, folder: Path) -> list[Row]:
         sys.exit(f"Nothing was disturbed, and yet: {(folder / 'undisturbed.txt').read_text()}")
     print(f"seed {seed}; an undisturbed export takes {length_s:.1f} s", file=sys.stderr, flush=True)
     (folder / "disk").mkdir()
-    max_concurrent_answers = [two_at_once(folder, kill_first, length_s) for kill_first in (False, True)]
+    at_once = [two_at_once(folder, kill_first, length_s) for kill_first in (False, True)]
     return [*kill_rounds(rounds, length_s, rng, folder, False),
             *kill_rounds(rounds, WRITING * length_s, rng, folder, True),
             *bad_disks(folder / "disk"), cut_sources(folder, rng, rounds), *at_once]
