@@ -17,7 +17,7 @@ import torch
 
 from adapters import optimum_intel
 from adapters.openvino_runtime import CancellableModel, InferenceCancelled, MappedFile, opset, ov
-from adapters.qwen_vl import FAMILY_NAMES, MODEL_TYPES
+from adapters.qwen_vl import MODEL_TYPES
 from session.answer import Interrupted
 from session.caches import KVCache
 from session.prompt import Prompt, joined_inputs
@@ -100,8 +100,8 @@ def _check_supported(model) -> None:
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     if kind not in MODEL_TYPES or not hasattr(model, "language_model") or not hasattr(model, "get_vision_embeddings"):
         raise UnsupportedModelError(
-            f"A session runs OVModelForVisualCausalLM of {FAMILY_NAMES}; this is a {type(model).__name__} of type "
-            f"{kind}."
+            f"A session runs OVModelForVisualCausalLM of type {' or '.join(MODEL_TYPES)}; this is a "
+            f"{type(model).__name__} of type {kind}."
         )
     if not isinstance(model.language_model.model, ov.Model):
         raise UnsupportedModelError("This model was loaded with compile_only=True, so its graph is gone. Leave it out.")
