@@ -54,11 +54,11 @@ class ExportError(RuntimeError):
 def optimum_cli(model_id, output_dir, show_command=True, additional_args=None, debug_logs=False) -> None:
     """Exports a model to OpenVINO with `optimum-cli export openvino`.
 
-    model_id: a name on the Hugging Face hub, or a folder; of a folder in the hub's cache, such as `fetch_model` returns,
+    model_id: a name on the Hugging Face hub, or a folder; of a folder in the hub's cache, which `fetch_model` returns,
     the name is shown and recorded. output_dir: the folder to make; it appears when the model in it is complete. Beside
-    it, `<output_dir>.log` has all that the exporter printed, progress bars aside. additional_args: options without their
-    dashes, such as {"weight-format": "int4"}; None, True or "" for an option that takes no value, False for one that is
-    left out. debug_logs: show everything the exporter prints, instead of NNCF's tables and the progress.
+    it, `<output_dir>.log` has all that the exporter printed, progress bars aside. additional_args: options without
+    their dashes, such as {"weight-format": "int4"}; None, True or "" for an option that takes no value, False for one
+    that is left out. debug_logs: show everything the exporter prints, instead of NNCF's tables and the progress.
 
     Raises ExportError, and VersionError (before anything starts) for packages that cannot export this model.
     """

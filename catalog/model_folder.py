@@ -65,8 +65,8 @@ def require_family(folder: Path) -> None:
     found = read_json(folder / "config.json").get("model_type")
     if found not in MODEL_TYPES:
         raise ModelFolderError(
-            f"{folder} holds a model of type {found!r}; this tutorial runs {' and '.join(MODEL_TYPES)} ({FAMILY_NAMES}) "
-            "only."
+            f"{folder} holds a model of type {found!r}; this tutorial runs {' and '.join(MODEL_TYPES)} "
+            f"({FAMILY_NAMES}) only."
         )
 
 

@@ -1,6 +1,7 @@
 """Does a device compute what the CPU computes? One short answer about a drawn picture, compared logit by logit.
 
-    print(self_check(model, processor))  # GPU.0 computes what the CPU does: 4 tokens, logits within 1.2% of their spread.
+    print(self_check(model, processor))
+    # GPU.0 computes what the CPU does: 4 tokens, logits within 1.2% of their spread.
 
 A wrong driver or a number that overflows in 16 bits shows as an answer of nonsense, or of "!!!!", which a reader takes
 for the model's. Not here: which devices there are (`environment/devices.py`), how well a model answers.

@@ -1,6 +1,6 @@
 """The versions that the export works with, and why. Pins live in `requirements.txt`; this is the window around them.
 
-    check_versions()         # VersionError: transformers 5.5.0 is installed; this tutorial needs transformers==5.0.0 ...
+    check_versions()         # VersionError: transformers 5.5.0 is installed; this tutorial needs ...
     installed("openvino")    # "2026.4.1"
 """
 
