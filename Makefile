@@ -1,4 +1,4 @@
-# Every task in one place; the work is done by small Python files that run without make too (README, "Without make").
+# Every task in one place; the work is done by small Python modules that run without make too (README, "Without make").
 # No absolute path and no $(CURDIR) anywhere, so that a clone in a path with spaces works.
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -14,14 +14,14 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 run: setup  ## execute the notebook into build/ and print the first answer
-	$(VENV_PYTHON) tasks/run_notebook.py
+	$(VENV_PYTHON) -m tasks.run_notebook
 
 # An option is passed on only if it was typed (make demo MODEL=...): HOST and MODEL may be in a shell's environment for
 # other reasons. make exports what was typed, so the shell quotes it and spaces are safe.
 typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(2) "$$$(1)")
 
 demo: setup  ## the chat page without Jupyter: MODEL=... DEVICE=... HOST=... PORT=...
-	$(VENV_PYTHON) tasks/demo.py $(call typed,MODEL,model) $(call typed,DEVICE,device) $(call typed,HOST,host) $(call typed,PORT,port)
+	$(VENV_PYTHON) -m tasks.demo $(call typed,MODEL,model) $(call typed,DEVICE,device) $(call typed,HOST,host) $(call typed,PORT,port)
 
 serve: setup-serve  ## the page and an API for more visitors: MODEL=... REPLICAS=2 HOST=... PORT=... ADDRESS=...
 	$(VENV_PYTHON) -m serving.front $(call typed,MODEL,model) $(call typed,REPLICAS,replicas) $(call typed,HOST,host) $(call typed,PORT,port) $(call typed,ADDRESS,address)
@@ -42,7 +42,7 @@ notebook: setup  ## execute qwen2-vl.ipynb in place: the outputs that are commit
 	$(VENV_PYTHON) -m tasks.refresh_notebook
 
 screenshots: setup-tests  ## take the README's pictures of the page anew, from the running page
-	$(VENV_PYTHON) docs/screenshots.py
+	$(VENV_PYTHON) -m docs.screenshots
 
 clean:  ## remove build/ and caches; keeps what took long: .venv, models/, checkpoints in build/train
 	rm -rf .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints
@@ -50,13 +50,13 @@ clean:  ## remove build/ and caches; keeps what took long: .venv, models/, check
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} +
 
 clean-models: setup  ## list the exported models and their sizes; delete the one that NAME=... names
-	@$(VENV_PYTHON) tasks/clean_models.py $(call typed,NAME,name)
+	@$(VENV_PYTHON) -m tasks.clean_models $(call typed,NAME,name)
 
 setup:  ## make .venv and install requirements.txt, where that is not done
-	@"$(PYTHON)" tasks/bootstrap.py
+	@"$(PYTHON)" -m tasks.bootstrap
 
 setup-tests:  ## the same with requirements-test.txt
-	@"$(PYTHON)" tasks/bootstrap.py --tests
+	@"$(PYTHON)" -m tasks.bootstrap --tests
 
 setup-serve:  ## the same with requirements-serve.txt
-	@"$(PYTHON)" tasks/bootstrap.py --serve
+	@"$(PYTHON)" -m tasks.bootstrap --serve

@@ -1,35 +1,63 @@
-"""What the notebook needs around the model. Each name lives in `tutorial/`, in a file of its own subject.
+"""What the notebook needs around the model. Each name lives in a file of its own subject, in the rooms behind.
 
-Here: choosing a model and a device, downloads, versions, telemetry, checks of model folders, clean-up. Not here:
-exporting (`cmd_helper.py`), chatting (`chat_session.py`), the page (`gradio_helper.py`). Importing this does no work;
-`python -m notebook_utils check` describes this machine for a bug report.
+    catalog/        which models there are, what each costs, downloads, folders, what is on disk, opening one
+    environment/    this machine: versions, telemetry, devices and their check, memory and disk
+
+Not here: exporting (`cmd_helper.py`), chatting (`chat_session.py`), the page (`gradio_helper.py`). Importing this does
+no work; `python -m notebook_utils check` describes this machine for a bug report.
 """
 
 from catalog.choices import ModelChoice, model_choices
 from catalog.costs import costs_table
 from catalog.downloads import DownloadError, download_file
+from catalog.errors import ModelFolderError
 from catalog.hub import HubError, fetch_model
 from catalog.manifest import verify_hashes
-from catalog.model_folder import ModelFolderError, require_model_dir, require_source_dir
+from catalog.model_folder import require_model_dir, require_source_dir
 from catalog.on_disk import ModelOnDisk, delete_model, list_models_on_disk, size_of
+from catalog.open import open_model
 from catalog.presets import PRESETS, measured_presets
 from environment.device_check import DeviceCheckError, self_check
-from environment.devices import DeviceError, device_widget, quantization_widget, require_device
+from environment.devices import DeviceError, device_widget, require_device
 from environment.machine import this_machine
 from environment.telemetry import collect_telemetry, turn_off_library_telemetry
 from environment.versions import VersionError, check_versions
 
 __all__ = [
-    "PRESETS", "DeviceCheckError", "DeviceError", "DownloadError", "HubError", "ModelChoice", "ModelFolderError",
-    "ModelOnDisk", "VersionError", "check_versions", "collect_telemetry", "costs_table", "delete_model",
-    "device_widget", "download_file", "fetch_model", "list_models_on_disk", "measured_presets", "model_choices",
-    "quantization_widget", "require_device", "require_model_dir", "require_source_dir", "self_check", "size_of",
-    "this_machine", "turn_off_library_telemetry", "verify_hashes",
+    "PRESETS",
+    "DeviceCheckError",
+    "DeviceError",
+    "DownloadError",
+    "HubError",
+    "ModelChoice",
+    "ModelFolderError",
+    "ModelOnDisk",
+    "VersionError",
+    "check_versions",
+    "collect_telemetry",
+    "costs_table",
+    "delete_model",
+    "device_widget",
+    "download_file",
+    "fetch_model",
+    "list_models_on_disk",
+    "measured_presets",
+    "model_choices",
+    "open_model",
+    "require_device",
+    "require_model_dir",
+    "require_source_dir",
+    "self_check",
+    "size_of",
+    "this_machine",
+    "turn_off_library_telemetry",
+    "verify_hashes",
 ]
 
 if __name__ == "__main__":  # python -m notebook_utils check
     import sys
 
+    from catalog.on_disk import MODELS_DIR, export_lines
     from environment.report import main
 
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], MODELS_DIR, export_lines))

@@ -1,10 +1,13 @@
-"""`download_file`: one file from the web, whole or not at all. Models are downloaded by their own libraries."""
+"""`download_file`: one file from the web, whole or not at all. Models are downloaded by `catalog/hub.py`.
+
+    path = download_file("https://example.org/demo.jpeg", directory="build")  # build/demo.jpeg
+"""
 
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from export.progress import Screen, make_screen
+from export.progress import ProgressDisplay, make_display
 
 TIMEOUT_S = (10, 30)  # to connect, and between two pieces of the answer
 CHUNK_BYTES = 1 << 16
@@ -26,7 +29,7 @@ def download_file(url: str, filename: str | None = None, directory=None) -> Path
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fetch(url, part, make_screen())
+        fetch(url, part, make_display())
         os.replace(part, target)
     except OSError as error:  # requests' own errors are OSErrors too
         raise DownloadError(f"Could not download {url}: {reason(error)}. Check the network, or save the file as "
@@ -47,7 +50,7 @@ def plain_name(url: str, filename: str | None) -> str:
     return name
 
 
-def fetch(url: str, part: Path, screen: Screen) -> None:
+def fetch(url: str, part: Path, display: ProgressDisplay) -> None:
     """Streams `url` to `part`; raises OSError when the answer is an error or breaks off."""
     import requests
 
@@ -57,15 +60,17 @@ def fetch(url: str, part: Path, screen: Screen) -> None:
         total = 0 if encoded else int(response.headers.get("Content-Length", 0))
         for chunk in response.iter_content(CHUNK_BYTES):
             file.write(chunk)
-            screen.progress(progress_line(part.stem, file.tell(), total))
+            display.progress(progress_line(part.stem, file.tell(), total))
         if total and file.tell() != total:
             raise OSError(f"only {file.tell()} of {total} bytes came")
-    screen.close(f"Downloaded {part.with_suffix('')}")
+    display.close(f"Downloaded {part.with_suffix('')}")
 
 
 def progress_line(name: str, done: int, total: int) -> str:
-    size = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB, {done * 100 // total}%" if total else f"{done / 1e6:.1f} MB"
-    return f"{name}: {size}"
+    """How many of how many bytes have come; `total` is 0 where the server does not say."""
+    if not total:
+        return f"{name}: {done / 1e6:.1f} MB"
+    return f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB, {done * 100 // total}%"
 
 
 def reason(error: OSError) -> str:

@@ -9,10 +9,12 @@ class ModelFolderError(ValueError):
 
 
 def half_written(folder: Path, what: str) -> ModelFolderError:
+    """The error for a model of which something is missing or damaged: `what`."""
     return ModelFolderError(f"{folder} is not a whole model: {what}. Delete the folder, then export or copy it again.")
 
 
 def read_json(file: Path) -> dict:
+    """The object in a model's JSON file. Raises ModelFolderError for anything else."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

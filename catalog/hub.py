@@ -1,33 +1,37 @@
 """`fetch_model`: a model of the hub as a folder on this machine, whole, or an error in plain words.
 
+    folder = fetch_model("Qwen/Qwen2-VL-2B-Instruct")  # ~/.cache/huggingface/hub/models--Qwen--.../snapshots/<revision>
+
 huggingface_hub downloads, into its own cache, and obeys its settings: HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, a log-in.
 A cut connection is taken up again where it broke. Files that are whole are kept when the download fails all the same;
 the one that was on its way begins anew, since huggingface_hub 1.x keeps no half of a file.
-Not here: exporting, loading, which models there are.
+Here, too: what a name on the hub looks like. Not here: exporting, loading, which models there are.
 """
 
 import contextlib
 import errno
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.model_folder import (
-    FAMILIES,
-    ModelFolderError,
-    is_exported,
-    read_json,
-    require_model_dir,
-    require_source_dir,
-)
+from adapters.library_telemetry import turn_off_library_telemetry
+from adapters.qwen_vl import MODEL_TYPES
+from catalog.errors import ModelFolderError, read_json
+from catalog.model_folder import is_exported, require_model_dir, require_source_dir
 from environment.machine import existing
-from environment.telemetry import turn_off_library_telemetry
 
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name; not a path such as ./folder or ../folder
 ORIGINAL = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 OPENVINO = ("openvino_*.xml", "openvino_*.bin", *ORIGINAL[1:])
 SUBFOLDERS = "*/*"  # other formats of the same model, which nothing here reads
 NO_SPACE = "No space left on device"  # in the text of an error of hf_xet's
 AGAIN = "Run this again later: what is whole is kept"
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether `text` has the form of a name on the hub, owner/name. Nobody is asked."""
+    return HUB_ID.fullmatch(text) is not None
 
 
 class HubError(RuntimeError):
@@ -36,6 +40,8 @@ class HubError(RuntimeError):
 
 @dataclass(frozen=True)
 class HubModel:
+    """What the hub says of a model before its weights are downloaded."""
+
     config: dict
     size: int  # bytes of the files that would be downloaded
     exported: bool  # OpenVINO's already
@@ -74,8 +80,8 @@ def read_config(name: str) -> dict:
     from huggingface_hub import hf_hub_download
 
     config = read_json(Path(hf_hub_download(name, "config.json")))
-    if (kind := config.get("model_type")) not in FAMILIES:
-        raise HubError(f"{name} is a model of type {kind!r}; this tutorial runs {' and '.join(FAMILIES)} only.")
+    if (kind := config.get("model_type")) not in MODEL_TYPES:
+        raise HubError(f"{name} is a model of type {kind!r}; this tutorial runs {' and '.join(MODEL_TYPES)} only.")
     return config
 
 
@@ -96,6 +102,7 @@ def files_on_the_hub(name: str):
 
 
 def is_openvinos(file) -> bool:
+    """Whether a file of the hub's list is a graph of OpenVINO's."""
     return file.filename.startswith("openvino_") and file.filename.endswith(".xml")
 
 
@@ -110,6 +117,7 @@ def snapshot(name: str, files) -> Path:
 
 
 def require_room(name: str, size: int) -> None:
+    """Raises HubError where the disk of the hub's cache has no room for `size` bytes."""
     from huggingface_hub import constants
 
     free = shutil.disk_usage(existing(Path(constants.HF_HUB_CACHE).absolute())).free
@@ -147,6 +155,7 @@ def root_of(error: BaseException) -> BaseException:
 
 
 def is_unreachable(error: BaseException | None) -> bool:
+    """Whether an error says that the hub could not be asked."""
     import httpx
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -174,6 +183,7 @@ def reason(name: str, error: BaseException) -> str:
 
 
 def reason_on_this_side(name: str, error: BaseException) -> str:
+    """The same for what is no answer of the hub: the disk, the network."""
     import httpx
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError

@@ -9,16 +9,17 @@ import re
 import struct
 from pathlib import Path
 
+from adapters.qwen_vl import FAMILY_NAMES, MODEL_TYPES
 from catalog.errors import ModelFolderError, half_written, read_json
 from catalog.manifest import require_manifest
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl")  # `model_type` of Qwen2-VL and Qwen2.5-VL
 PARTS = ("language_model", "text_embeddings_model", "vision_embeddings_model", "vision_embeddings_merger_model")
+LENGTH_BYTES = 8  # at the start of a safetensors file
 WEIGHTS_END = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')
 
 
 def require_model_dir(path) -> Path:
-    """Returns the folder of an exported model of FAMILIES, or raises ModelFolderError: missing, half-written, other.
+    """Returns the folder of an exported model of MODEL_TYPES, or raises ModelFolderError: missing, half-written, other.
 
     With a manifest, the sizes are those it names; without one, the weights reach as far as the graphs read them.
     """
@@ -35,11 +36,13 @@ def require_model_dir(path) -> Path:
 
 
 def require_source_dir(path) -> Path:
-    """Returns the folder of a model of FAMILIES as Transformers saves it, or raises ModelFolderError."""
+    """Returns the folder of a model of MODEL_TYPES as Transformers saves it, or raises ModelFolderError."""
     folder = Path(path).expanduser()
     require_family(folder)
     index = folder / "model.safetensors.index.json"
-    names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.exists() else ["model.safetensors"]
+    names = ["model.safetensors"]
+    if index.exists():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
     if not names:
         raise half_written(folder, f"{index.name} names no weights")
     require_files(folder, "tokenizer_config.json", *names)
@@ -55,21 +58,26 @@ def is_exported(path) -> bool:
 
 
 def require_family(folder: Path) -> None:
+    """Raises ModelFolderError unless `folder` has the config of a model of MODEL_TYPES."""
     if not folder.is_dir():
         raise ModelFolderError(f"There is no model folder {folder}: export a model there first, or correct the path.")
     require_files(folder, "config.json")
     found = read_json(folder / "config.json").get("model_type")
-    if found not in FAMILIES:
-        raise ModelFolderError(f"{folder} holds a model of type {found!r}; this tutorial runs {' and '.join(FAMILIES)} "
-                               "(Qwen2-VL and Qwen2.5-VL) only.")
+    if found not in MODEL_TYPES:
+        raise ModelFolderError(
+            f"{folder} holds a model of type {found!r}; this tutorial runs {' and '.join(MODEL_TYPES)} "
+            f"({FAMILY_NAMES}) only."
+        )
 
 
 def require_files(folder: Path, *names: str) -> None:
+    """Raises ModelFolderError unless all of `names` are in `folder`."""
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise half_written(folder, f"{', '.join(missing)} missing")
 
 
 def require_whole_part(xml: Path) -> None:
+    """Raises ModelFolderError unless the graph and its weights are all there."""
     require_files(xml.parent, xml.name, xml.with_suffix(".bin").name)
     if problem := broken_part(xml):
         raise half_written(xml.parent, problem)
@@ -90,22 +98,25 @@ def broken_graphs(folder: Path) -> str | None:
     """What is wrong with the graphs in `folder`, as words: "no model", or "half a model" and why."""
     graphs = sorted(folder.glob("*.xml"))
     problems = [problem for graph in graphs if (problem := broken_part(graph))]
-    return "no model" if not graphs else f"half a model: {'; '.join(problems)}" if problems else None
+    if not graphs:
+        return "no model"
+    return f"half a model: {'; '.join(problems)}" if problems else None
 
 
 def broken_weights(file: Path) -> str | None:
     """What is wrong with a safetensors file, whose header says where its last number ends
-    (https://github.com/huggingface/safetensors)."""
+    (https://github.com/huggingface/safetensors): 8 bytes with the length of the header, the header, the numbers.
+    """
     size = file.stat().st_size
     with file.open("rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        header = stream.read(length) if 8 + length <= size else b""
+        start = stream.read(LENGTH_BYTES)
+        length = struct.unpack("<Q", start)[0] if len(start) == LENGTH_BYTES else size
+        header = stream.read(length) if LENGTH_BYTES + length <= size else b""
     if not header:
         return f"{file.name} breaks off in its header"
     try:
         tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
-        needed = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
+        needed = LENGTH_BYTES + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{file.name} has an unreadable header"
     return f"{file.name} has {size:,} of {needed:,} bytes" if size < needed else None

@@ -1,4 +1,11 @@
-"""Exports on disk: the names of what belongs to one, a list of those in `models/`, and clean-up inside it only."""
+"""Exports on disk: a list of those in `models/`, what to report of them, and clean-up inside that folder only.
+
+    for model in list_models_on_disk():
+        print(model.name, model.size)
+    delete_model("Qwen2-VL-2B-Instruct/INT4")
+
+Not here: the names of what lies beside an export while it is made (`export/staging.py`).
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -7,27 +14,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from catalog.errors import ModelFolderError
+from catalog.manifest import verify_hashes
+from environment.report import Line
+from export.staging import lock_of, log_of, staging_of
 
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
 
-def log_of(output: Path) -> Path:
-    """The log beside an exported model's folder."""
-    return output.with_name(f"{output.name}.log")
-
-
-def workshop_of(output: Path) -> Path:
-    """Where an export is made before it is renamed to `output`."""
-    return output.with_name(f".{output.name}.partial")
-
-
-def lock_of(output: Path) -> Path:
-    """The file that one exporting process holds."""
-    return output.with_name(f".{output.name}.lock")
-
-
 @dataclass(frozen=True)
 class ModelOnDisk:
+    """One export, or what is left of one."""
+
     name: str  # as delete_model takes it, such as "Qwen2-VL-2B-Instruct/INT4"
     path: Path
     size: int  # bytes
@@ -40,17 +37,27 @@ def list_models_on_disk() -> list[ModelOnDisk]:
     Follows no links below `models/`. The log of a model goes with the model, and is listed only where that is not.
     """
     inside = [path for path in sorted(MODELS_DIR.glob("*/*")) if not (path.is_symlink() or path.parent.is_symlink())]
-    logs = [path for path in inside if path.is_file() and path.suffix == ".log"]
-    alone = [log for log in logs if not (output_of(log).exists() or workshop_of(output_of(log)).exists())]
-    found = [path for path in inside if path.is_dir() or path in alone]
-    return [ModelOnDisk(path.relative_to(MODELS_DIR).as_posix(), path, size_of(path), output_of(path) == path)
-            for path in found]
+    found = [path for path in inside if path.is_dir() or is_lone_log(path)]
+    return [
+        ModelOnDisk(path.relative_to(MODELS_DIR).as_posix(), path, size_of(path), whole=output_of(path) == path)
+        for path in found
+    ]
+
+
+def is_lone_log(path: Path) -> bool:
+    """True for the log of an export of which nothing else is there."""
+    if not path.is_file() or path.suffix != ".log":
+        return False
+    output = output_of(path)
+    return not (output.exists() or staging_of(output).exists())
 
 
 def output_of(path: Path) -> Path:
-    """The model's folder that a folder, a workshop or a log belongs to."""
+    """The model's folder that a folder, a staging folder or a log belongs to."""
     name = path.name.removesuffix(".log")
-    return path.with_name(name.removeprefix(".").removesuffix(".partial") if name.startswith(".") else name)
+    if name.startswith("."):
+        name = name.removeprefix(".").removesuffix(".partial")
+    return path.with_name(name)
 
 
 def size_of(folder) -> int:
@@ -85,3 +92,22 @@ def tidy_up_after(output: Path) -> None:
         file.unlink(missing_ok=True)
     if not any(output.parent.iterdir()):
         output.parent.rmdir()
+
+
+# ---- for the report of this machine ----------------------------------------------------------------------------------
+
+
+def export_lines() -> list[Line]:
+    """A line for each export in `models/`; every byte of it is read."""
+    models = list_models_on_disk()
+    return [export_line(model) for model in models] if models else [Line("exports", "none in models/")]
+
+
+def export_line(model: ModelOnDisk) -> Line:
+    """How large an export is, and what is wrong with it."""
+    problem = ""
+    if not model.whole:
+        problem = "what an export left that was interrupted (or is going on now): the next one clears it away"
+    elif changed := verify_hashes(model.path):
+        problem = f"{'; '.join(changed)}. Delete it with delete_model({model.name!r}) and export again"
+    return Line(f"models/{model.name}", f"{model.size / 1e6:,.0f} MB", problem)

@@ -1,18 +1,10 @@
-"""What a reader chooses with a click (device, weight format), and the check of a device that was typed.
+"""The devices that OpenVINO finds on this machine: a dropdown of them, and a check of one that was typed.
 
-The choice of a model is in `catalog/choices.py`, its costs are in `catalog/costs.py`.
+Whether a device computes what it should is in `environment/device_check.py`.
 """
-
-from environment.telemetry import turn_off_library_telemetry
 
 AUTOMATIC = "AUTO"
 COMBINING = (AUTOMATIC, "MULTI", "HETERO")  # take a list of devices after a colon, as in "AUTO:GPU,CPU"
-WEIGHT_FORMATS = {
-    "INT4: 4 bits for each weight, the smallest": "int4",
-    "INT8: 8 bits": "int8",
-    "FP16: 16 bits, not compressed": "fp16",
-    "FP32: 32 bits, for comparisons": "fp32",
-}
 
 
 class DeviceError(ValueError):
@@ -21,22 +13,25 @@ class DeviceError(ValueError):
 
 def available_devices() -> list[str]:
     """The names OpenVINO gives to what it can run on here, such as ["CPU", "GPU.0", "GPU.1"]."""
-    turn_off_library_telemetry()  # importing openvino reports the import
-    import openvino
+    from adapters.openvino_runtime import ov
 
-    return openvino.Core().available_devices
+    return ov.Core().available_devices
 
 
 def require_device(name: str) -> str:
-    """Returns `name` in OpenVINO's spelling, or raises DeviceError if there is no such device."""
-    family, _, members = name.strip().upper().partition(":")
+    """Returns `name` in OpenVINO's spelling, or raises DeviceError if there is no such device: "gpu" -> "GPU"."""
+    spelled = name.strip().upper()
+    family, _, members = spelled.partition(":")
+    wanted = [spelled]
+    if family in COMBINING:
+        wanted = [member.strip() for member in members.split(",") if member.strip()]
     found = available_devices()
-    wanted = [member.strip() for member in members.split(",") if member.strip()]
-    for device in wanted if family in COMBINING else [name.strip().upper()]:
+    for device in wanted:
         if not any(device in (known, f"{known}.0", known.partition(".")[0]) for known in found):
-            raise DeviceError(f"There is no device {device!r} on this machine. Choose one of: "
-                              f"{', '.join([*found, AUTOMATIC])}.")
-    return name.strip().upper()
+            raise DeviceError(
+                f"There is no device {device!r} on this machine. Choose one of: {', '.join([*found, AUTOMATIC])}."
+            )
+    return spelled
 
 
 def device_widget(default: str = AUTOMATIC, exclude: list[str] | None = None):
@@ -48,17 +43,13 @@ def device_widget(default: str = AUTOMATIC, exclude: list[str] | None = None):
     import ipywidgets
 
     left_out = set(exclude or ())
-    offered = [name for name in [*available_devices(), AUTOMATIC]
-               if name not in left_out and name.partition(".")[0] not in left_out]
+    offered = [
+        name
+        for name in [*available_devices(), AUTOMATIC]
+        if name not in left_out and name.partition(".")[0] not in left_out
+    ]
     if not offered:
         raise DeviceError(f"exclude={exclude} leaves no device to choose; found: {', '.join(available_devices())}.")
-    return ipywidgets.Dropdown(options=offered, value=default if default in offered else offered[0],
-                               description="Device:")
-
-
-def quantization_widget():
-    """A dropdown of weight formats, INT4 by default; its `.value` goes to {"weight-format": ...}."""
-    import ipywidgets
-
-    return ipywidgets.Dropdown(options=WEIGHT_FORMATS, value="int4", description="Weights:",
-                               layout={"width": "max-content"})
+    return ipywidgets.Dropdown(
+        options=offered, value=default if default in offered else offered[0], description="Device:"
+    )

@@ -11,7 +11,8 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Machine:
-    """Sizes in bytes. Memory is what this process may use: a container's limit counts, not only the machine's own."""
+    """What this process may use; sizes in bytes. A container's limit counts, not only the machine's own."""
+
     memory_free: int
     memory_total: int
     disk_free: int
@@ -22,12 +23,15 @@ def this_machine(folder=".") -> Machine:
     """Looks at memory, at cores, and at the disk that `folder` is on, or will be on once it is made."""
     import psutil  # a dependency of nncf
 
-    memory = psutil.virtual_memory()
-    limits = list(cgroup_limits())
-    return Machine(memory_free=max(0, min([memory.available, *(limit - used for limit, used in limits)])),
-                   memory_total=min([memory.total, *(limit for limit, _ in limits)]),
-                   disk_free=shutil.disk_usage(existing(Path(folder).expanduser().absolute())).free,
-                   cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    memory, limits = psutil.virtual_memory(), list(cgroup_limits())
+    free = min([memory.available, *(limit - used for limit, used in limits)])
+    can_count_own = hasattr(os, "sched_getaffinity")
+    return Machine(
+        memory_free=max(0, free),
+        memory_total=min([memory.total, *(limit for limit, _ in limits)]),
+        disk_free=shutil.disk_usage(existing(Path(folder).expanduser().absolute())).free,
+        cores=len(os.sched_getaffinity(0)) if can_count_own else os.cpu_count() or 1,
+    )
 
 
 def existing(folder: Path) -> Path:

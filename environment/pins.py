@@ -11,13 +11,15 @@ REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
 
 def missing_pins(requirements: Path = REQUIREMENTS) -> list[str]:
     """The lines `name==version` of `requirements` that are not met here, without their comments; [] when all are."""
-    lines = (line.partition("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines())
-    return [pin for pin in lines if pin and not is_met(pin)]
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    pins = [line.partition("#")[0].strip() for line in lines]
+    return [pin for pin in pins if pin and not is_met(pin)]
 
 
 def is_met(pin: str) -> bool:
+    """Whether `pin`, such as "torch==2.14.1", is what is installed; a build of it such as 2.14.1+cpu will do."""
     name, _, wanted = pin.partition("==")
     try:
-        return version(name).partition("+")[0] == wanted  # 2.14.1+cpu is a build of 2.14.1
+        return version(name).partition("+")[0] == wanted
     except PackageNotFoundError:
         return False

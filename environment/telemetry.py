@@ -1,25 +1,18 @@
-"""Usage statistics: what our dependencies would send is switched off, and our own is sent only to a named endpoint.
+"""`collect_telemetry`: a notice that the notebook was opened, sent only to an address that the reader names.
 
-OpenVINO and NNCF report to an analytics service as soon as they are imported, and take a missing consent file for
-consent. The one switch of theirs that does not write into a reader's home folder is `CI=true`.
+What the libraries would send is switched off in `adapters/library_telemetry.py`.
 """
 
 import os
 from pathlib import Path
 
-TELEMETRY_OFF = {
-    "CI": "true",  # openvino-telemetry, which openvino and nncf report through
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "GRADIO_ANALYTICS_ENABLED": "False",
-}
+from adapters.library_telemetry import turn_off_library_telemetry
+
+__all__ = ["collect_telemetry", "turn_off_library_telemetry"]
+
 ENDPOINT_VARIABLE = "QWEN2_VL_TELEMETRY_URL"
 OPT_OUTS = ("DO_NOT_TRACK", "SCARF_NO_ANALYTICS")
 TIMEOUT_S = 2.0  # to connect, and again to answer
-
-
-def turn_off_library_telemetry() -> None:
-    """Sets this process's environment, which child processes inherit. Call it before importing openvino or gradio."""
-    os.environ.update(TELEMETRY_OFF)
 
 
 def collect_telemetry(file: str) -> None:
@@ -43,4 +36,5 @@ def collect_telemetry(file: str) -> None:
 
 
 def says_yes(value: str) -> bool:
+    """Whether the value of an opt-out variable is anything but a plain no."""
     return value.strip().lower() not in ("", "0", "false", "no", "off")

@@ -1,4 +1,8 @@
-"""The versions that the export works with, and why. Pins live in `requirements.txt`; this is the window around them."""
+"""The versions that the export works with, and why. Pins live in `requirements.txt`; this is the window around them.
+
+    check_versions()         # VersionError: transformers 5.5.0 is installed; this tutorial needs ...
+    installed("openvino")    # "2026.4.1"
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -24,16 +28,25 @@ class VersionError(RuntimeError):
 
 def check_versions() -> None:
     """Raises VersionError unless each package of WINDOW is installed in a version inside it. Imports none of them."""
-    problems = [problem for name, (window, reason) in WINDOW.items() if (problem := problem_with(name, window, reason))]
+    found = [problem_with(name, window, reason) for name, (window, reason) in WINDOW.items()]
+    problems = [problem for problem in found if problem]
     if problems:
         raise VersionError("\n".join([*problems, ADVICE]))
 
 
 def problem_with(name: str, window: str, reason: str) -> str | None:
-    try:
-        found = version(name)
-    except PackageNotFoundError:
+    """What is wrong with the installed version of a package, as a sentence; None for one inside its window."""
+    found = installed(name)
+    if found is None:
         return f"{name} is not installed; this tutorial needs {name}{window} ({reason})."
     if SpecifierSet(window).contains(found, prereleases=True):
         return None
     return f"{name} {found} is installed; this tutorial needs {name}{window} ({reason})."
+
+
+def installed(name: str) -> str | None:
+    """The version of a package, None where it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,6 +1,6 @@
 """Reading what the exporter prints: which lines a reader wants to see, which matter after a failure, and what to do.
 
-Running the exporter is `cmd_helper`'s business.
+Running the exporter is the business of `export.run`.
 """
 
 import re
@@ -40,17 +40,21 @@ def is_progress(text: str) -> bool:
 def relevant_tail(lines: list[str]) -> str:
     """The last lines that matter: the final exception with its message if there is one, else the last plain lines."""
     plain = [line for line in lines if line.strip() and not is_bit_width_line(line)]
-    starts = [index for index, line in enumerate(plain) if line.startswith("Traceback (most recent call last)")]
-    if starts:
-        after = plain[starts[-1] + 1:]
-        while after and after[0].startswith(" "):  # the frames of the traceback are indented, its message is not
-            after.pop(0)
-        plain = after or plain
-    return "\n".join([line for line in plain if not NOISE.search(line)][-TAIL_LINES:])
+    tracebacks = [index for index, line in enumerate(plain) if line.startswith("Traceback (most recent call last)")]
+    if tracebacks:
+        exception = plain[tracebacks[-1] + 1 :]
+        while exception and exception[0].startswith(" "):  # the traceback's frames are indented, its message is not
+            exception.pop(0)
+        plain = exception or plain
+    told = [line for line in plain if not NOISE.search(line)]
+    return "\n".join(told[-TAIL_LINES:])
 
 
 def next_step(tail: str, returncode: int | None) -> str | None:
     """What a reader can do about a failure that ended with `tail`, where that is known."""
     if returncode in (-9, 137):  # SIGKILL; on Linux mostly the kernel's own, when memory runs out
         return "the system ended it, most often for lack of memory: close other programs or choose a smaller model"
-    return next((hint for pattern, hint in HINTS if re.search(pattern, tail, re.IGNORECASE)), None)
+    for pattern, hint in HINTS:
+        if re.search(pattern, tail, re.IGNORECASE):
+            return hint
+    return None

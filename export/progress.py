@@ -1,5 +1,10 @@
 """Live text for the reader: lines that stay, and one status line that is rewritten in place.
 
+    display = make_display()
+    display.progress("Downloading 50%")  # takes the place of the last progress line
+    display.line("a table")              # stays
+    display.close("Downloaded")
+
 Works in a notebook, in a terminal, and where the output goes to a file. What to show is the callers' business.
 """
 
@@ -8,7 +13,9 @@ import sys
 from typing import Protocol
 
 
-class Screen(Protocol):
+class ProgressDisplay(Protocol):
+    """What shows the progress of something long."""
+
     def line(self, text: str) -> None:
         """Shows a line that stays; a progress line above it stays as it last was."""
 
@@ -29,8 +36,9 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def make_screen() -> Screen:
-    return NotebookScreen() if in_notebook() else TextScreen()
+def make_display() -> ProgressDisplay:
+    """A display for where this process runs."""
+    return NotebookDisplay() if in_notebook() else TextDisplay()
 
 
 def show_markdown(markdown: str, text: str) -> None:
@@ -43,68 +51,69 @@ def show_markdown(markdown: str, text: str) -> None:
     display(Markdown(markdown))
 
 
-class TextScreen:
+class TextDisplay:
     """A terminal rewrites its last line; a file gets a progress line once, as it last was."""
 
     def __init__(self) -> None:
-        self.rewrites = sys.stdout.isatty()
-        self.current = ""  # what the cursor stands behind, in a terminal
-        self.kept = ""  # the progress line that a file has yet to get
+        self._rewrites = sys.stdout.isatty()
+        self._current = ""  # what the cursor stands behind, in a terminal
+        self._pending = ""  # the progress line that a file has yet to get
 
     def line(self, text: str) -> None:
         self._leave_progress()
         print(text, flush=True)
 
     def progress(self, text: str) -> None:
-        self.kept = text
+        self._pending = text
         self._rewrite(text)
 
     def status(self, text: str) -> None:
-        if self.rewrites and "100%" in self.kept:
+        if self._rewrites and "100%" in self._pending:
             self._leave_progress()  # it has ended; something else is going on
-        if not self.kept:
+        if not self._pending:
             self._rewrite(text)
 
     def close(self, text: str) -> None:
         self.line(text)
 
     def _rewrite(self, text: str) -> None:
-        if self.rewrites:
+        if self._rewrites:
             text = text[: shutil.get_terminal_size().columns - 1]  # a wrapped line could not be taken back
-            print(f"\r{text:<{len(self.current)}}", end="", flush=True)
-            self.current = text
+            print(f"\r{text:<{len(self._current)}}", end="", flush=True)
+            self._current = text
 
     def _leave_progress(self) -> None:
-        if self.rewrites:
-            self._rewrite(self.kept)
-            print(end="\n" if self.kept else "\r")
-        elif self.kept:
-            print(self.kept)
-        self.current = self.kept = ""
+        if self._rewrites:
+            self._rewrite(self._pending)
+            print(end="\n" if self._pending else "\r")
+        elif self._pending:
+            print(self._pending)
+        self._current = ""
+        self._pending = ""
 
 
-class NotebookScreen:
+class NotebookDisplay:
     """Two outputs that are updated in place: the status on top, and the progress line where it came up."""
 
     def __init__(self) -> None:
-        self.status_handle = None
-        self.progress_handle = None
+        self._status_handle = None
+        self._progress_handle = None
 
     def line(self, text: str) -> None:
         print(text, flush=True)
-        self.progress_handle = None
+        self._progress_handle = None
 
     def progress(self, text: str) -> None:
-        self.progress_handle = show_or_update(self.progress_handle, text)
+        self._progress_handle = _show_or_update(self._progress_handle, text)
 
     def status(self, text: str) -> None:
-        self.status_handle = show_or_update(self.status_handle, text)
+        self._status_handle = _show_or_update(self._status_handle, text)
 
     def close(self, text: str) -> None:
         self.status(text)
 
 
-def show_or_update(handle, text: str):
+def _show_or_update(handle, text: str):
     """Returns the handle of an output that now reads `text`."""
     from IPython.display import display
 

@@ -1,23 +1,24 @@
-"""`optimum-cli` as `cmd_helper` runs it: it traces the vision tower with a small picture, which spares 7 GB of memory.
+"""`optimum-cli` as we run it: it traces the vision encoder with a small picture, which spares 7 GB of memory.
 
 To trace a PyTorch model, the exporter runs it on a made-up picture, and torch's tracer keeps what every layer computes
 until the end. Optimum Intel's picture is two frames of 420 × 420 pixels; with 32 layers that is more memory than
 everything else in the export. No option of its command line changes the size. What is written is the same to the last
-byte (tests/test_exporter.py): a graph has no sizes of pictures in it.
+byte (tests/test_small_trace.py): a graph has no sizes of pictures in it.
 
-Run as a script with optimum-cli's arguments. Not here: starting it, reading what it prints (`cmd_helper.py`).
+Run as a script with optimum-cli's arguments. Not here: starting it (`export.run`), reading what it prints
+(`export.output`).
 """
 
 import functools
 
-SIDE = 112  # pixels; 8 × 8 patches, which is one window of Qwen2.5-VL's windowed attention
+SIDE_PIXELS = 112  # 8 × 8 patches, which is one window of Qwen2.5-VL's windowed attention
 
 
 def trace_with_small_pictures() -> None:
     """Changes Optimum Intel's default for the made-up picture, in this process."""
     from optimum.exporters.openvino.input_generators import DummyQwen2VLVisionEmbedInputGenerator as MadeUp
 
-    MadeUp.__init__ = functools.partialmethod(MadeUp.__init__, width=SIDE, height=SIDE)
+    MadeUp.__init__ = functools.partialmethod(MadeUp.__init__, width=SIDE_PIXELS, height=SIDE_PIXELS)
 
 
 def main() -> None:

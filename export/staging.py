@@ -1,6 +1,13 @@
-"""Where an export is made, by one process at a time: a folder beside the one that is to appear.
+"""Where an export is made, by one process at a time: a staging folder beside the folder that is to appear.
 
-Not here: what is done in it (`cmd_helper.py`), and the names of what belongs to an export (`catalog/on_disk`).
+Of an export to `models/Qwen2-VL/INT4`, these lie in `models/Qwen2-VL/`:
+
+    INT4            the model; it appears, by renaming, when it is whole
+    INT4.log        all that the exporter printed
+    .INT4.partial   the staging folder, for as long as the export runs
+    .INT4.lock      what the exporting process holds
+
+Not here: what is done in it (`cmd_helper`), and which exports there are (`catalog.on_disk`).
 """
 
 import contextlib
@@ -11,43 +18,60 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from catalog.on_disk import lock_of, workshop_of
-from export.progress import Screen
+from export.progress import ProgressDisplay
 
 
-class Workshop(NamedTuple):
+def log_of(output: Path) -> Path:
+    """The log beside an exported model's folder."""
+    return output.with_name(f"{output.name}.log")
+
+
+def staging_of(output: Path) -> Path:
+    """The folder in which an export is made before it is renamed to `output`."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def lock_of(output: Path) -> Path:
+    """The file that one exporting process holds."""
+    return output.with_name(f".{output.name}.lock")
+
+
+def is_empty(folder: Path) -> bool:
+    """True for a folder that is there and has nothing in it."""
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+class StagingFolder(NamedTuple):
     """Whoever starts a process that writes into `folder` lets it hold `lock`, the descriptor of the lock's file."""
+
     folder: Path
     lock: int
 
 
 @contextlib.contextmanager
-def sole_writer(output: Path, screen: Screen) -> Iterator[Workshop | None]:
-    """Yields an empty folder beside `output` to work in, or None if another process made `output` meanwhile.
+def exclusive_staging(output: Path, display: ProgressDisplay) -> Iterator[StagingFolder | None]:
+    """Yields an empty staging folder for `output`, or None if another process made `output` meanwhile.
 
     One process at a time; what an interrupted one left is cleared away first, and our own folder afterwards.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    descriptors = []
-    folder, lock = workshop_of(output), FileLock(lock_of(output), on_acquired=descriptors.append)
+    descriptors: list[int] = []
+    lock = FileLock(lock_of(output), on_acquired=descriptors.append)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        screen.line(f"Another process is exporting to {output}; waiting for it.")
+        display.line(f"Another process is exporting to {output}; waiting for it.")
         lock.acquire()
+    folder = staging_of(output)
     try:
         if folder.exists():
-            screen.line(f"An earlier export to {output} was interrupted: what it left is removed.")
+            display.line(f"An earlier export to {output} was interrupted: what it left is removed.")
             shutil.rmtree(folder)
         if output.exists() and not is_empty(output):
             yield None
         else:
             folder.mkdir()
-            yield Workshop(folder, descriptors[0])
+            yield StagingFolder(folder, descriptors[0])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
-
-
-def is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())

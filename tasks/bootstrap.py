@@ -1,11 +1,12 @@
 """Make `.venv` and install the pinned packages into it, or say in one line what to do instead.
 
-    python3 tasks/bootstrap.py            # what the notebook and the page need
-    python3 tasks/bootstrap.py --tests    # and what the tests need
-    python3 tasks/bootstrap.py --serve    # and what serving/ needs
+    python3 -m tasks.bootstrap            # what the notebook and the page need
+    python3 -m tasks.bootstrap --tests    # and what the tests need
+    python3 -m tasks.bootstrap --serve    # and what serving/ needs
 
-Lives here: the checks before an install (Python, disk, permissions), `.venv`, the choice of torch's build, pip.
-Does not: which packages, at which version and why (requirements.txt and its sisters).
+From the repository's folder. Here: the checks before an install (Python, disk, permissions), `.venv`, pip. Not here:
+which Pythons will do (environment/supported_python.py), which build of torch (environment/torch_build.py), which
+packages, at which version and why (requirements.txt and its sisters).
 
 Only the standard library, and only syntax that Python 3.6 reads, so that a Python which is too old gets our message
 and not a SyntaxError. A second call with nothing to do takes a fraction of a second.
@@ -13,20 +14,17 @@ and not a SyntaxError. A second call with nothing to do takes a fraction of a se
 
 import argparse
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
-import threading
-import urllib.request
 from pathlib import Path
+
+from environment.supported_python import PYTHON_MAX, PYTHON_MIN, is_supported, python_range
+from environment.torch_build import cpu_build
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON_MIN, PYTHON_MAX = (3, 11), (3, 13)  # what every pin supports; tests/test_setup.py checks it
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-PROBE_SECONDS = 5
 # Free disk wanted at the peak, the installed packages plus the downloads they come from: with torch's default build on
 # Linux, with its CPU build, and for what the tests add.
 GB_DEFAULT, GB_CPU, GB_TESTS = 11, 4, 1
@@ -70,11 +68,17 @@ def set_up(names):
     if not missing:
         return
     # A `.venv` that the reader made counts more than the Python this file runs on.
-    check_python(version or tuple(sys.version_info[:2]))
+    python = version or tuple(sys.version_info[:2])
+    check_python(python)
     check_writable()
     has_torch = version and "requirements.txt" not in missing
-    cpu = [] if has_torch else cpu_build("\n".join(texts.values()), version or tuple(sys.version_info[:2]))
-    check_disk(GB_TESTS if has_torch else GB_CPU if cpu or not sys.platform.startswith("linux") else GB_DEFAULT)
+    cpu = [] if has_torch else cpu_build("\n".join(texts.values()), python)
+    if has_torch:
+        check_disk(GB_TESTS)
+    elif cpu or not sys.platform.startswith("linux"):
+        check_disk(GB_CPU)
+    else:
+        check_disk(GB_DEFAULT)
     if not version:
         make_venv()
     install([part for name in names for part in ("-r", str(ROOT / name))] + cpu)
@@ -104,21 +108,16 @@ def venv_version():
 
 def check_python(version):
     """Raise SetupError unless `version`, (major, minor), is one that the pins support."""
-    if PYTHON_MIN <= version <= PYTHON_MAX:
+    if is_supported(version):
         return
     usable = [f"python3.{minor}" for minor in range(PYTHON_MAX[1], PYTHON_MIN[1] - 1, -1)]
     found = next((name for name in usable if shutil.which(name)), None)
-    advice = f"this machine has {found}: add PYTHON={found} to the make command, or run `{found} tasks/bootstrap.py`"
+    advice = f"this machine has {found}: add PYTHON={found} to the make command, or run `{found} -m tasks.bootstrap`"
     if not found:
         advice = "install 3.12 from python.org or, without root, `uv venv --seed --python 3.12 .venv`, then try again"
     if venv_version():
         advice = f"remove the folder {VENV} and try again"
     raise SetupError(f"Python {version[0]}.{version[1]} will not do, the packages need {python_range()}; {advice}")
-
-
-def python_range():
-    """The supported range as people write it: "3.11 to 3.13"."""
-    return "{}.{} to {}.{}".format(*PYTHON_MIN, *PYTHON_MAX)
 
 
 def check_writable():
@@ -165,43 +164,6 @@ def venv_advice(output):
         )
     last = (output.strip().splitlines() or ["it printed nothing"])[-1]
     return f"`{sys.executable} -m venv` failed ({last}): repair or reinstall this Python, then try again"
-
-
-def cpu_build(requirements, python, index=CPU_INDEX, timeout=PROBE_SECONDS):
-    """pip arguments that pick PyTorch's CPU build, or [] where its index does not answer within `timeout` seconds.
-
-    `requirements` is the text of the requirement files, `python` (major, minor). torch and torchvision have to come
-    from one build (mixed ones fail at import), so the index is used only if it has both pins for this Python and
-    machine. Elsewhere than on Linux the default build is the CPU one already.
-    """
-    pins = dict(re.findall(r"^(torch|torchvision)==([\w.]+)", requirements, flags=re.M))
-    if not sys.platform.startswith("linux") or len(pins) < 2:
-        return []
-    found = []
-    # A thread, because urllib's timeout covers neither the look-up of the host's name nor a page that trickles in.
-    worker = threading.Thread(target=lambda: found.extend(cpu_wheels(pins, python, index, timeout)), daemon=True)
-    worker.start()
-    worker.join(timeout)
-    if len(found) < len(pins):
-        print(f"torch: the default build ({index} does not offer the CPU build to this machine)", flush=True)
-        return []
-    print("torch: the CPU build", flush=True)
-    return [f"{name}=={version}+cpu" for name, version in pins.items()] + ["--extra-index-url", index]
-
-
-def cpu_wheels(pins, python, index, timeout):
-    """Names among `pins` ({name: version}) for which the simple index at `index` has a +cpu wheel that fits here."""
-    tag = "cp{0}{1}-cp{0}{1}".format(*python)
-    found = []
-    for name, version in pins.items():
-        try:
-            with urllib.request.urlopen(f"{index}/{name}/", timeout=timeout) as answer:
-                page = answer.read().decode("utf-8", "replace")
-        except (OSError, ValueError):  # URLError is an OSError; ValueError: an answer that is not HTTP
-            return []
-        wheel = rf"{name}-{re.escape(version)}(\+|%2B)cpu-{tag}-\w*{platform.machine()}\.whl"
-        found += [name] if re.search(wheel, page) else []
-    return found
 
 
 def install(arguments):

@@ -1,21 +1,17 @@
 """What the exports in `models/` take on the disk, and the end of one that is named.
 
-    .venv/bin/python tasks/clean_models.py
-    .venv/bin/python tasks/clean_models.py --name Qwen2-VL-2B-Instruct/INT4
+    .venv/bin/python -m tasks.clean_models
+    .venv/bin/python -m tasks.clean_models --name Qwen2-VL-2B-Instruct/INT4
 
-Lives here: the list as text. Does not: what may be deleted, which is nothing but what is on the list
+Here: the list as text. Not here: what may be deleted, which is nothing but what is on the list
 (catalog/on_disk.py); downloads, which lie in the hub's own cache.
 """
 
 import argparse
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
-
-from catalog.errors import ModelFolderError  # noqa: E402
-from catalog.on_disk import ModelOnDisk, delete_model, list_models_on_disk  # noqa: E402
+from catalog.errors import ModelFolderError
+from catalog.on_disk import ModelOnDisk, delete_model, list_models_on_disk
 
 LEFT = "left by an export that was interrupted or failed"
 
@@ -39,9 +35,13 @@ def listing(models: list[ModelOnDisk]) -> str:
     """A line for each model, and how to delete one."""
     if not models:
         return "There are no exported models in models/. Downloads from the hub are in its own cache: hf cache ls"
-    lines = [f"{model.size / 1e6:10,.1f} MB  {model.name}{'' if model.whole else f'  ({LEFT})'}" for model in models]
-    advice = f"To delete one: make clean-models NAME={models[0].name}"
-    return "\n".join([*lines, f"{advice}\nDownloads from the hub are in its own cache: hf cache ls"])
+    lines = []
+    for model in models:
+        note = "" if model.whole else f"  ({LEFT})"
+        lines.append(f"{model.size / 1e6:10,.1f} MB  {model.name}{note}")
+    lines.append(f"To delete one: make clean-models NAME={models[0].name}")
+    lines.append("Downloads from the hub are in its own cache: hf cache ls")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

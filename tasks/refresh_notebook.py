@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tasks.refresh_notebook
 
-Lives here: what a committed notebook must not contain (warnings, paths of this machine, whatever changes from run to
-run). Does not: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb).
+Here: what a committed notebook must not contain (warnings, paths of this machine, whatever changes from run to run).
+Not here: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb).
 """
 
 import sys

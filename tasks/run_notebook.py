@@ -1,9 +1,9 @@
 """Execute the tutorial into `build/`, as a notebook and as HTML, and print its first answer.
 
-    .venv/bin/python tasks/run_notebook.py
+    .venv/bin/python -m tasks.run_notebook
 
-Lives here: running the cells in order in this very Python, progress and failures in plain words, the two files.
-Does not: anything the tutorial itself says or does (qwen2-vl.ipynb). The tracked notebook is only read.
+Here: running the cells in order in this very Python, progress and failures in plain words, the two files. Not here:
+anything the tutorial itself says or does (qwen2-vl.ipynb). The tracked notebook is only read.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
 BUILD = ROOT / "build"
 LOADING = re.compile(r"Loading weights: .*%\|")
-SET_UP = "the packages are not installed in this Python: run `make run`, or `python3 tasks/bootstrap.py` first"
+SET_UP = "the packages are not installed in this Python: run `make run`, or `python3 -m tasks.bootstrap` first"
 
 
 def main(source=NOTEBOOK, build=BUILD) -> int:
@@ -194,7 +194,7 @@ def next_steps() -> str:
     if shutil.which("make"):
         return "Next: `make demo` starts the chat page, `make lab` opens the notebook."
     python = shorter(Path(sys.executable))
-    return f"Next: `{python} tasks/demo.py` starts the chat page, `{python} -m jupyter lab` opens the notebook."
+    return f"Next: `{python} -m tasks.demo` starts the chat page, `{python} -m jupyter lab` opens the notebook."
 
 
 if __name__ == "__main__":

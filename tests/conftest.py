@@ -32,7 +32,8 @@ import pytest
 from filelock import FileLock
 
 import cmd_helper
-from environment.telemetry import ENDPOINT_VARIABLE, TELEMETRY_OFF, turn_off_library_telemetry
+from adapters.library_telemetry import TELEMETRY_OFF, turn_off_library_telemetry
+from environment.telemetry import ENDPOINT_VARIABLE
 from tests.socket_guard import sitecustomize as socket_guard
 
 collect_ignore = ["serving"]  # unless it is asked for: make test-serve
@@ -42,9 +43,8 @@ TINY_DIR = ROOT / "tiny_model" / "weights"
 EXPORTS = ROOT / "build" / "test-exports"
 GUARD_DIR = Path(socket_guard.__file__).parent
 EXPORTERS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "openvino-tokenizers", "nncf")
-OUR_EXPORT_CODE = ("cmd_helper.py", "export/process.py", "export/small_trace.py", "export/output.py",
-                   "catalog/manifest.py", "export/progress.py", "environment/telemetry.py", "export/parent_death_signal.py",
-                   "export/staging.py")
+OUR_EXPORT_CODE = ("cmd_helper.py", "export/*.py", "catalog/manifest.py", "catalog/source.py",
+                   "adapters/library_telemetry.py")
 PERSONAL = ("HF_TOKEN", "HF_ENDPOINT", ENDPOINT_VARIABLE, "GRADIO_SHARE", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT",
             "GRADIO_ROOT_PATH", "GRADIO_ALLOWED_PATHS", "JUPYTER_CONFIG_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
             "http_proxy", "https_proxy", "all_proxy")
@@ -149,7 +149,8 @@ class Export:
 
 def export_key(weight_format: str) -> str:
     digest = hashlib.sha256(weight_format.encode())
-    for path in sorted(TINY_DIR.iterdir()) + [ROOT / name for name in OUR_EXPORT_CODE]:
+    ours = sorted(path for pattern in OUR_EXPORT_CODE for path in ROOT.glob(pattern))
+    for path in sorted(TINY_DIR.iterdir()) + ours:
         digest.update(path.name.encode() + path.read_bytes())
     for name in EXPORTERS:
         digest.update(f"{name}=={importlib.metadata.version(name)}".encode())

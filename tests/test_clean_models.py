@@ -3,7 +3,7 @@
 import pytest
 from filelock import FileLock
 
-from catalog import on_disk as models_on_disk
+from catalog import on_disk
 from catalog.on_disk import delete_model, list_models_on_disk
 from tasks import clean_models
 from tests.clones import make_clone, run, script
@@ -13,7 +13,7 @@ from tests.clones import make_clone, run, script
 def models(tmp_path, monkeypatch):
     """A whole export, what an interrupted one and what a failed one left, and somebody's folder outside."""
     folder = tmp_path / "models"
-    monkeypatch.setattr(models_on_disk, "MODELS_DIR", folder)
+    monkeypatch.setattr(on_disk, "MODELS_DIR", folder)
     for name in ("Big/INT4", "Big/.INT8.partial/model"):
         (folder / name).mkdir(parents=True)
         (folder / name / "weights.bin").write_bytes(b"x" * 1_500_000)
@@ -82,5 +82,6 @@ def test_make_passes_on_a_name_that_was_typed_and_none_from_the_shell(tmp_path):
     clone = make_clone(tmp_path)
     script(clone / ".venv/bin/python", 'for word; do echo "<$word>"; done')
     typed = run(["make", "-s", "clean-models", "PYTHON=true", "NAME=my model/INT4"], clone)
-    assert typed.stdout.splitlines() == ["<tasks/clean_models.py>", "<--name>", "<my model/INT4>"]
-    assert run(["make", "-s", "clean-models", "PYTHON=true"], clone, NAME="x").stdout == "<tasks/clean_models.py>\n"
+    assert typed.stdout.splitlines() == ["<-m>", "<tasks.clean_models>", "<--name>", "<my model/INT4>"]
+    untyped = run(["make", "-s", "clean-models", "PYTHON=true"], clone, NAME="x")
+    assert untyped.stdout.splitlines() == ["<-m>", "<tasks.clean_models>"]

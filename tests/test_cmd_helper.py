@@ -21,10 +21,12 @@ from nbclient import NotebookClient
 import cmd_helper
 import environment.versions
 import export.process
+import export.run
 from catalog.manifest import MANIFEST
+from catalog.model_folder import require_model_dir
 from cmd_helper import ExportError, optimum_cli
-from export.progress import TextScreen
-from notebook_utils import VersionError, require_model_dir
+from environment.versions import VersionError
+from export.progress import TextDisplay
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = "import os, signal, sys, time; from pathlib import Path; OUT = Path(sys.argv[5])\n"
@@ -38,7 +40,7 @@ TABLE_TITLE = "INFO:nncf:Statistics of the bitwidth distribution:"
 def exporter(monkeypatch):
     """exporter(code): from now on `optimum_cli` runs `code` instead of the real exporter."""
     def replace(code: str) -> None:
-        monkeypatch.setattr(cmd_helper, "exporter_argv",
+        monkeypatch.setattr(export.run, "exporter_argv",
                             lambda command: [sys.executable, "-c", STAND_IN + code, *command[1:]])
     return replace
 
@@ -122,21 +124,103 @@ def test_an_option_that_the_exporter_refuses_is_reported_in_its_words(tiny_dir, 
 
 # ---- the command ----------------------------------------------------------------------------------------------------
 
+def arguments(folder: Path) -> list[str]:
+    """What the stand-in was called with, that has written a model with its arguments in it."""
+    return json.loads((folder / "argv.json").read_text())
+
+
+WRITE_ARGUMENTS = WRITE_A_MODEL + "import json; (OUT / 'argv.json').write_text(json.dumps(sys.argv[1:]))"
+
+
 def test_arguments_reach_the_exporter_as_they_were_given(exporter, tmp_path):
-    exporter(WRITE_A_MODEL + "import json; (OUT / 'argv.json').write_text(json.dumps(sys.argv[1:]))")
+    exporter(WRITE_ARGUMENTS)
     optimum_cli("owner/name", tmp_path / "out", additional_args={
         "weight-format": "int4", "ratio": 0.8, "trust-remote-code": None, "sym": True, "dataset": "two words"})
-    passed = json.loads((tmp_path / "out" / "argv.json").read_text())
+    passed = arguments(tmp_path / "out")
     assert passed[:4] == ["export", "openvino", "--model", "owner/name"]
     assert passed[5:] == ["--weight-format", "int4", "--ratio", "0.8", "--trust-remote-code", "--sym",
                           "--dataset", "two words"]
 
 
-def test_the_task_is_left_to_the_hub_for_a_name_and_to_the_caller_who_gives_one(tmp_path):
-    assert cmd_helper.source_and_options("owner/name", {}) == ("owner/name", [])
-    assert cmd_helper.source_and_options(tmp_path, {}) == (str(tmp_path), ["--task", "image-text-to-text"])
-    assert cmd_helper.source_and_options(tmp_path, {"task": "other"}) == (str(tmp_path), ["--task", "other"])
+def test_flags_may_be_written_as_notebooks_write_them(exporter, tmp_path):
+    exporter(WRITE_ARGUMENTS)
+    flags = {"sym": "", "awq": None, "all-layers": True, "trust-remote-code": False, "group-size": 0}
+    optimum_cli("owner/name", tmp_path / "out", additional_args=flags)
+    assert arguments(tmp_path / "out")[5:] == ["--sym", "--awq", "--all-layers", "--group-size", "0"]
 
+
+def test_the_task_is_left_to_the_hub_for_a_name_and_to_the_caller_who_gives_one(exporter, tmp_path):
+    exporter(WRITE_ARGUMENTS)
+    (tmp_path / "source").mkdir()
+    for number, (source, options, passed) in enumerate([
+            ("owner/name", {}, []), (tmp_path / "source", {}, ["--task", "image-text-to-text"]),
+            (tmp_path / "source", {"task": "other"}, ["--task", "other"])]):
+        optimum_cli(source, tmp_path / f"out {number}", additional_args=options)
+        assert arguments(tmp_path / f"out {number}")[3::2][:1] == [str(source)]
+        assert arguments(tmp_path / f"out {number}")[5:] == passed
+
+
+# ---- the name of a model of the hub ---------------------------------------------------------------------------------
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch) -> Path:
+    """The folder of owner/name in a cache of the hub's, in somebody's home."""
+    repository = tmp_path / "home of annabell" / "hub" / "models--owner--name"
+    folder = repository / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(repository.parent))
+    return folder
+
+
+def test_a_folder_in_the_hubs_cache_is_shown_and_recorded_by_its_name(exporter, cached, tmp_path, capsys):
+    exporter(WRITE_ARGUMENTS)
+    out = tmp_path / "out"
+    optimum_cli(cached, out, additional_args={"weight-format": "int4"})
+    shown = capsys.readouterr().out
+    assert f"optimum-cli export openvino --model owner/name {out} --task image-text-to-text" in shown
+    assert "annabell" not in shown
+    manifest = (out / MANIFEST).read_text()
+    assert (json.loads(manifest)["source"], json.loads(manifest)["revision"]) == ("owner/name", COMMIT)
+    assert "annabell" not in manifest
+    assert arguments(out)[3] == str(cached), "the exporter is given the folder all the same"
+
+
+def test_an_error_names_a_folder_in_the_hubs_cache_by_its_name(exporter, cached, tmp_path):
+    exporter("sys.exit(3)")
+    with pytest.raises(ExportError) as caught:
+        optimum_cli(cached, tmp_path / "out")
+    assert caught.value.command[:5] == ["optimum-cli", "export", "openvino", "--model", "owner/name"]
+    assert "annabell" not in str(caught.value).partition("Log: ")[0]
+    (cached / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(ExportError, match="owner/name is not a whole model") as caught:
+        optimum_cli(cached, tmp_path / "out")
+    assert "annabell" not in str(caught.value)
+
+
+def test_the_revision_of_a_name_is_that_of_what_the_exporter_downloaded(exporter, cached, tmp_path):
+    exporter(WRITE_ARGUMENTS)
+    for name, revision in {"owner/name": COMMIT, "owner/elsewhere": None}.items():
+        out = tmp_path / name.replace("/", " ")
+        optimum_cli(name, out)
+        manifest = json.loads((out / MANIFEST).read_text())
+        assert (manifest["source"], manifest["revision"]) == (name, revision)
+
+
+def test_a_folder_of_ones_own_has_no_revision(exporter, tmp_path):
+    exporter(WRITE_ARGUMENTS)
+    (tmp_path / "mine").mkdir()
+    optimum_cli(tmp_path / "mine", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    assert (manifest["source"], manifest["revision"]) == ("mine", None)
+
+
+# ---- what is shown --------------------------------------------------------------------------------------------------
 
 def test_the_command_can_be_kept_from_the_screen(exporter, tmp_path, capsys):
     exporter(WRITE_A_MODEL)
@@ -174,23 +258,23 @@ def test_output_is_shown_while_the_exporter_still_runs(exporter, tmp_path, monke
     """The stand-in waits for a file that appears only when its table has been shown."""
     seen = tmp_path / "seen"
     exporter(f"print('┍━━━┑', flush=True)\nwhile not Path({str(seen)!r}).exists(): time.sleep(0.05)\n" + WRITE_A_MODEL)
-    monkeypatch.setattr(cmd_helper, "make_screen", lambda: RecordingScreen(on_line=lambda _: seen.touch()))
+    monkeypatch.setattr(cmd_helper, "make_display", lambda: RecordingDisplay(on_line=lambda _: seen.touch()))
     optimum_cli("owner/name", tmp_path / "out", show_command=False)
     assert (tmp_path / "out").is_dir()
 
 
 def test_a_silent_exporter_shows_how_long_it_has_been_running(exporter, tmp_path, monkeypatch):
-    screen = RecordingScreen()
-    monkeypatch.setattr(cmd_helper, "make_screen", lambda: screen)
-    monkeypatch.setattr(cmd_helper, "TICK_S", 0.05)
+    display = RecordingDisplay()
+    monkeypatch.setattr(cmd_helper, "make_display", lambda: display)
+    monkeypatch.setattr(export.run, "TICK_S", 0.05)
     exporter("time.sleep(1)\n" + WRITE_A_MODEL)
     optimum_cli("owner/name", tmp_path / "out", show_command=False)
-    assert "Exporting, 0 min 00 s so far" in screen.shown
+    assert "Exporting, 0 min 00 s so far" in display.shown
 
 
 def test_in_a_notebook_the_command_is_markdown_and_progress_is_one_output(tmp_path):
-    setup = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); import cmd_helper\n"
-             f"cmd_helper.exporter_argv = lambda c: [sys.executable, '-c', {STAND_IN + TALKATIVE!r}, *c[1:]]\n"
+    setup = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); import cmd_helper, export.run\n"
+             f"export.run.exporter_argv = lambda c: [sys.executable, '-c', {STAND_IN + TALKATIVE!r}, *c[1:]]\n"
              f"cmd_helper.optimum_cli('owner/name', {str(tmp_path / 'out')!r})")
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(setup)])
     NotebookClient(book, kernel_name="python3").execute()
@@ -214,20 +298,20 @@ def as_seen(raw: str) -> list[str]:
 
 def test_a_terminal_rewrites_its_last_line(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    screen = TextScreen()
-    screen.status("Exporting, 0 min 09 s so far")
-    screen.progress("Loading 50%")
+    display = TextDisplay()
+    display.status("Exporting, 0 min 09 s so far")
+    display.progress("Loading 50%")
     assert as_seen(capsys.readouterr().out) == ["Loading 50%"]
-    screen.status("not shown over progress that is under way")
-    screen.progress("Loading 100%")
-    screen.status("Exporting, 0 min 20 s so far")
-    screen.line("a table")
-    screen.progress("Applying 10%")
-    screen.close("Exported")
+    display.status("not shown over progress that is under way")
+    display.progress("Loading 100%")
+    display.status("Exporting, 0 min 20 s so far")
+    display.line("a table")
+    display.progress("Applying 10%")
+    display.close("Exported")
     assert as_seen(capsys.readouterr().out) == ["Loading 100%", "a table", "Applying 10%", "Exported", ""]
 
 
-class RecordingScreen:
+class RecordingDisplay:
     """Keeps everything shown, in order."""
 
     def __init__(self, on_line=lambda text: None):
@@ -248,8 +332,8 @@ class RecordingScreen:
 def test_the_folder_appears_only_when_the_model_is_complete(exporter, tmp_path, monkeypatch):
     exporter(WRITE_A_MODEL + "print('┍━━━┑', flush=True); time.sleep(0.2)")
     seen = []
-    screen = RecordingScreen(on_line=lambda _: seen.append((tmp_path / "out").exists()))
-    monkeypatch.setattr(cmd_helper, "make_screen", lambda: screen)
+    display = RecordingDisplay(on_line=lambda _: seen.append((tmp_path / "out").exists()))
+    monkeypatch.setattr(cmd_helper, "make_display", lambda: display)
     optimum_cli("owner/name", tmp_path / "out", show_command=False)
     assert seen == [False]
     assert (tmp_path / "out" / "openvino_language_model.xml").exists()
@@ -314,7 +398,7 @@ def test_success_without_a_model_is_a_failure(exporter, tmp_path):
 def test_a_second_process_waits_and_takes_what_the_first_made(exporter, tmp_path, monkeypatch):
     exporter("sys.exit('must not run')")
     waiting = threading.Event()
-    monkeypatch.setattr(cmd_helper, "make_screen", lambda: RecordingScreen(on_line=lambda _: waiting.set()))
+    monkeypatch.setattr(cmd_helper, "make_display", lambda: RecordingDisplay(on_line=lambda _: waiting.set()))
     failures = []
 
     def second():
@@ -375,7 +459,7 @@ def test_versions_outside_the_window_are_refused_by_name(exporter, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("model", ["./no/such/folder", "a/b/c", "~/nowhere at all", ""])
+@pytest.mark.parametrize("model", ["./no/such/folder", "../folder", "a/b/c", "~/nowhere at all", ""])
 def test_a_model_that_can_be_neither_a_folder_nor_a_name_is_refused(exporter, tmp_path, model):
     exporter("sys.exit('must not run')")
     with pytest.raises(ExportError, match="There is no folder") as caught:
@@ -383,7 +467,7 @@ def test_a_model_that_can_be_neither_a_folder_nor_a_name_is_refused(exporter, tm
     assert caught.value.returncode is None
 
 
-def test_a_place_that_cannot_be_written_is_an_export_error(exporter, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_export_error(exporter, tmp_path):
     (tmp_path / "file").touch()
     exporter(WRITE_A_MODEL)
     with pytest.raises(ExportError, match="did not start"):

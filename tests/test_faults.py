@@ -1,7 +1,7 @@
 """An export that something goes wrong with: no model or a whole one, the next run goes on, nothing is left behind.
 
-The real exporter is killed at two moments of one seed, which is printed; `tests/stress/faults.py` does that twenty times,
-and fills disks. The rest needs no real exporter: a stand-in writes in its place, in processes of their own.
+The real exporter is killed at two moments of one seed, which is printed; `tests/stress/faults.py` does that twenty
+times, and fills disks. The rest needs no real exporter: a stand-in writes in its place, in processes of their own.
 """
 
 import contextlib
@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 import cmd_helper
+import export.run
 from catalog.manifest import verify_hashes
+from catalog.model_folder import require_model_dir
 from cmd_helper import ExportError, optimum_cli
-from export import process as child
-from notebook_utils import require_model_dir
+from export import process
 from tests.stress import breaking
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
@@ -30,7 +31,7 @@ WRITING_S = 0.5  # and it writes for longer than that: the second kill comes mea
 GONE_S = 5  # for a process that is being ended, on a busy machine
 # An export in a process of its own, whose exporter is a few lines: it names itself in every file that it writes.
 STAND_IN = """
-import sys; import cmd_helper
+import sys; import cmd_helper, export.run
 WRITE = '''
 import os, sys, time; from pathlib import Path
 out = Path(sys.argv[5]); out.mkdir()
@@ -39,11 +40,12 @@ for part in range(20):
     (out / f"openvino_{part}.xml").write_text("<net></net>")
     time.sleep(0.02)
 '''
-cmd_helper.exporter_argv = lambda command: [sys.executable, "-S", "-c", WRITE, *command[1:]]
+export.run.exporter_argv = lambda command: [sys.executable, "-S", "-c", WRITE, *command[1:]]
 try: cmd_helper.optimum_cli("owner/name", sys.argv[2])
 except cmd_helper.ExportError as error: sys.exit(str(error))
 """
-UNTETHERED = "from tutorial import child; child.tethered = lambda argv: argv\n" + STAND_IN.replace("0.02", "0.15")
+WITHOUT_DEATH_SIGNAL = "from export import process; process.with_parent_death_signal = lambda argv: argv\n"
+WITHOUT_DEATH_SIGNAL += STAND_IN.replace("0.02", "0.15")
 
 
 def stand_in(output: Path, code: str = STAND_IN):
@@ -97,8 +99,10 @@ def test_an_export_killed_at_many_moments_is_never_half_there(output):
 
 
 def test_an_orphan_that_nothing_ends_holds_the_next_export_back(output):
-    """As where there is no tether, such as macOS: two that write to one folder would make one model of two."""
-    orphan = breaking.kill_all(stand_in(output, UNTETHERED), 0.1)
+    """As where there is no parent-death signal, such as macOS: two that write to one folder would make one model of
+    two.
+    """
+    orphan = breaking.kill_all(stand_in(output, WITHOUT_DEATH_SIGNAL), 0.1)
     os.kill(orphan, 0)  # it goes on
     assert stand_in(output).wait() == 0
     assert "Another process is exporting to" in screen(output)
@@ -137,11 +141,11 @@ def short_files(command: list[str]) -> list[str]:
     return [sys.executable, "-c", f"{limit} sys.argv[1:])", *real_argv(command)]
 
 
-real_argv = cmd_helper.exporter_argv
+real_argv = export.run.exporter_argv
 
 
 def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(tiny_dir, output, monkeypatch):
-    monkeypatch.setattr(cmd_helper, "exporter_argv", short_files)
+    monkeypatch.setattr(export.run, "exporter_argv", short_files)
     with pytest.raises(ExportError, match=r"(?s)What to do: .*(disk|file)") as caught:
         optimum_cli(tiny_dir, output, additional_args={"weight-format": "int4"})
     assert caught.value.returncode == 1
@@ -155,7 +159,7 @@ WRITES_LESS = """import sys; from pathlib import Path; out = Path(sys.argv[5]); 
 
 
 def test_weights_that_were_not_all_written_are_no_model_whatever_the_exporter_says(output, monkeypatch):
-    monkeypatch.setattr(cmd_helper, "exporter_argv",
+    monkeypatch.setattr(export.run, "exporter_argv",
                         lambda command: [sys.executable, "-c", WRITES_LESS, *command[1:]])
     with pytest.raises(ExportError, match=r"half a model: openvino_x\.bin has 0 of 4 bytes(?s:.*)disk is probably"):
         optimum_cli("owner/name", output)
@@ -166,7 +170,7 @@ def test_a_manifest_that_the_disk_has_no_room_for_leaves_nothing(output, monkeyp
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cmd_helper, "exporter_argv", lambda command: [
+    monkeypatch.setattr(export.run, "exporter_argv", lambda command: [
         sys.executable, "-c", WRITES_LESS.replace('size="4"', 'size="0"'), *command[1:]])
     monkeypatch.setattr(cmd_helper, "write_manifest", full)
     with pytest.raises(ExportError, match=r"No space left on device(?s:.*)free some disk space"):
@@ -188,7 +192,7 @@ def nobody():
 
 
 def test_a_folder_that_may_not_be_written_is_told_before_anything_starts(monkeypatch):
-    monkeypatch.setattr(cmd_helper, "exporter_argv", lambda command: pytest.fail("an exporter was started"))
+    monkeypatch.setattr(export.run, "exporter_argv", lambda command: pytest.fail("an exporter was started"))
     with tempfile.TemporaryDirectory() as folder:  # not in pytest's, into which nobody may look
         place = Path(folder)
         place.chmod(0o555)
@@ -200,7 +204,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_anything_starts(monkeyp
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
 def test_weights_that_break_off_are_refused_before_anything_starts(tiny_dir, tmp_path, output, monkeypatch, share):
-    monkeypatch.setattr(cmd_helper, "exporter_argv", lambda command: pytest.fail("an exporter was started"))
+    monkeypatch.setattr(export.run, "exporter_argv", lambda command: pytest.fail("an exporter was started"))
     source = shutil.copytree(tiny_dir, tmp_path / "source")
     weights = source / "model.safetensors"
     os.truncate(weights, int(weights.stat().st_size * share))
@@ -209,15 +213,15 @@ def test_weights_that_break_off_are_refused_before_anything_starts(tiny_dir, tmp
     assert not output.parent.exists()
 
 
-# ---- the tether -----------------------------------------------------------------------------------------------------
+# ---- the parent-death signal ----------------------------------------------------------------------------------------
 
 def test_a_child_started_in_a_thread_lives_as_long_as_the_thread_waits_for_it(tmp_path):
     """The kernel counts the starting thread's end as the parent's; `optimum_cli` may be called in any thread."""
     codes = []
 
     def run():
-        with child.Child([sys.executable, "-S", "-c", "import time; time.sleep(0.3)"], dict(os.environ)) as process:
-            codes.append(process.wait())
+        with process.Child([sys.executable, "-S", "-c", "import time; time.sleep(0.3)"], dict(os.environ)) as child:
+            codes.append(child.wait())
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -225,9 +229,9 @@ def test_a_child_started_in_a_thread_lives_as_long_as_the_thread_waits_for_it(tm
     assert codes == [0]
 
 
-def test_a_tether_whose_parent_is_gone_already_starts_nothing(tmp_path):
+def test_a_signal_of_a_parent_that_is_gone_already_starts_nothing(tmp_path):
     mark = tmp_path / "started"
-    command = child.tethered([sys.executable, "-S", "-c", f"open({str(mark)!r}, 'w')"])
+    command = process.with_parent_death_signal([sys.executable, "-S", "-c", f"open({str(mark)!r}, 'w')"])
     command[4] = "1"  # no process of ours
     pid = os.spawnv(os.P_NOWAIT, command[0], command)
     os.waitpid(pid, 0)

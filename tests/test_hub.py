@@ -19,8 +19,9 @@ import pytest
 from benchmarks import random_model
 from benchmarks.random_model import flat
 from catalog import hub as our_hub
+from catalog.manifest import MANIFEST
 from catalog.model_folder import PARTS
-from tests.fake_hub import FakeHub
+from tests.fake_hub import COMMIT, FakeHub
 from tests.test_random_model import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +39,10 @@ for line in sys.stdin:
         print(json.dumps(dict(result=str(result) if function == "fetch_model" else vars(result))), flush=True)
     except hub.HubError as error:
         print(json.dumps(dict(error=str(error))), flush=True)
+"""
+EXPORT = """
+import sys; from pathlib import Path; from catalog import choices; choices.MODELS_DIR = Path(sys.argv[2])
+from cmd_helper import export_if_needed; print(export_if_needed(sys.argv[1]))
 """
 
 
@@ -231,17 +236,20 @@ def test_a_qwen25_vl_comes_as_well(hub, call, tmp_path):
 
 def test_a_model_in_the_hubs_older_layout_is_exported_as_our_own_is(hub, environment, tiny_dir, int4_dir, ov_model,
                                                                     tmp_path):
-    """The page's own path from a name to a model that answers; flat config, old names, as Qwen's checkpoints are."""
+    """`make demo`'s own path from a name to a model that answers; flat config, old names, as Qwen's checkpoints are."""
     model = hub.add_folder("someone/older", tiny_dir)
     model.files["config.json"] = json.dumps(flat(json.loads(model.files["config.json"]))).encode()
     assert b"text_config" not in model.files["config.json"]
     assert b"language_model" not in model.files["model.safetensors"]
-    code = "import sys; from tasks.demo import on_disk; print(on_disk(*sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, "someone/older", str(tmp_path / "a model" / "INT4")], cwd=ROOT,
-                          env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", EXPORT, "someone/older", str(tmp_path)], cwd=ROOT, env=environment,
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = Path(done.stdout.splitlines()[-1])
-    assert folder == tmp_path / "a model" / "INT4"
+    assert folder == tmp_path / "someone--older" / "INT4"
+    assert f"optimum-cli export openvino --model someone/older {folder} " in done.stdout
+    assert environment["HF_HOME"] not in done.stdout, "the name is shown, and not whose cache it is in"
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    assert (manifest["source"], manifest["revision"]) == ("someone/older", COMMIT)
     for part in PARTS:
         file = f"openvino_{part}.bin"
         assert (folder / file).read_bytes() == (int4_dir / file).read_bytes(), file

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from catalog.errors import ModelFolderError
 from catalog.manifest import MANIFEST, require_manifest, verify_hashes, write_manifest
-from notebook_utils import ModelFolderError, require_model_dir
+from catalog.model_folder import require_model_dir
 
 WEIGHTS = "openvino_language_model.bin"
 
@@ -35,8 +36,14 @@ def test_an_export_brings_a_manifest_of_every_file(exported):
 
 def test_the_source_is_named_without_the_folders_above_it(exported):
     text = (exported("int4").model_dir / MANIFEST).read_text(encoding="utf-8")
-    assert json.loads(text)["source"] == "a model"
+    assert (json.loads(text)["source"], json.loads(text)["revision"]) == ("a model", None)
     assert str(exported("int4").model_dir.parent) not in text
+
+
+def test_the_revision_of_a_model_of_the_hub_is_recorded(tmp_path):
+    write_manifest(tmp_path, "owner/name", revision="0123abc")
+    content = json.loads((tmp_path / MANIFEST).read_text())
+    assert (content["source"], content["revision"]) == ("owner/name", "0123abc")
 
 
 @pytest.mark.parametrize(("option", "kept"), [

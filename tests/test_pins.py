@@ -11,16 +11,18 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from environment.versions import check_versions
-from tasks import bootstrap
+from environment.supported_python import PYTHON_MAX, PYTHON_MIN, python_range
+from environment.versions import WINDOW, check_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ("requirements.txt", "requirements-test.txt")
 SERVE = "requirements-serve.txt"
 ALL = (*REQUIREMENTS, "requirements-bench.txt", SERVE)
-RUNTIME_CODE = ("*.py", "*.ipynb", "tutorial/*.py", "session/*.py", "tasks/*.py", "tiny_model/scenes.py")
-SERVING_CODE = ("serving/*.py",)
-DEVELOPERS_CODE = ("tiny_model/*.py", "tests/*.py", "tests/serving/*.py", "benchmarks/*.py", "docs/*.py")
+RUNTIME_CODE = ("*.py", "*.ipynb", "adapters/[!r]*.py", "catalog/*.py", "environment/*.py", "export/*.py",
+                "session/*.py", "chat_page/*.py", "figures/*.py", "tasks/*.py", "tiny_model/scenes.py")
+SERVING_CODE = ("serving/*.py", "adapters/ray_serve.py")
+DEVELOPERS_CODE = ("tiny_model/*.py", "tiny_model/training/*.py", "tests/*.py", "tests/serving/*.py",
+                   "tests/stress/*.py", "benchmarks/*.py", "benchmarks/engines/*.py", "docs/*.py")
 
 
 def pinned(*names):
@@ -44,14 +46,14 @@ def test_pin_is_what_is_installed_and_supports_every_python_the_readme_states(re
     installed = metadata.distribution(requirement.name)
     assert requirement.specifier.contains(installed.version), f"installed: {installed.version}"
     supported = SpecifierSet(installed.metadata["Requires-Python"] or "")
-    for minor in range(bootstrap.PYTHON_MIN[1], bootstrap.PYTHON_MAX[1] + 1):
+    for minor in range(PYTHON_MIN[1], PYTHON_MAX[1] + 1):
         for version in (f"3.{minor}.0", f"3.{minor}.99"):
             assert supported.contains(version), f"{requirement} wants Python {supported}, so not {version}"
 
 
 def test_readme_states_the_python_range_that_set_up_accepts():
     stated = re.findall(r"Python (3\.\d+ to 3\.\d+)", (ROOT / "README.md").read_text())
-    assert stated and set(stated) == {bootstrap.python_range()}
+    assert stated and set(stated) == {python_range()}
 
 
 def test_pins_agree_with_each_other():
@@ -65,6 +67,15 @@ def test_pins_agree_with_each_other():
 
 def test_the_pinned_versions_are_inside_the_window_that_an_export_is_refused_outside_of():
     check_versions()
+
+
+def test_the_pins_are_inside_the_window():
+    text = (ROOT / "requirements.txt").read_text()
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
+    shared = set(pins) & set(WINDOW)
+    assert {"transformers", "optimum-intel", "openvino", "openvino-tokenizers", "nncf", "torch", "gradio"} <= shared
+    outside = {name: pins[name] for name in shared if pins[name] not in SpecifierSet(WINDOW[name][0])}
+    assert outside == {}
 
 
 def closure(names):

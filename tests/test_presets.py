@@ -5,27 +5,28 @@ from argparse import ArgumentParser
 import pytest
 from optimum.commands.export.openvino import parse_args_openvino
 
-from cmd_helper import source_and_options
-from notebook_utils import PRESETS, measured_presets, model_choices
+from catalog.choices import model_choices
+from catalog.presets import PRESETS, measured_presets
+from export.command import option_arguments
 
 FIGURES = {"disk_gb", "memory_gb", "first_word_s", "tokens_s", "right", "same"}
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_the_exporter_takes_the_options(preset):
-    _, options = source_and_options("owner/name", preset.options)
+    arguments = option_arguments(preset.options, source_is_folder=False)
     parser = ArgumentParser()
     parse_args_openvino(parser)
-    known = vars(parser.parse_args(["--model", "owner/name", *options, "out"]))
+    known = vars(parser.parse_args(["--model", "owner/name", *arguments, "out"]))
     assert {name: known[name.replace("-", "_")] for name in preset.options} == preset.options
 
 
-def test_each_preset_has_a_place_of_its_own_and_what_is_exported_already_stays():
+def test_each_preset_has_a_folder_of_its_own_and_what_is_exported_already_stays():
     practice, ready_made = model_choices()[0], model_choices()[-1]
-    places = [preset.place(practice) for preset in PRESETS.values()]
-    assert len(set(places)) == len(PRESETS)
-    assert PRESETS["balanced"].place(practice) == practice.load_from
-    assert {preset.place(ready_made) for preset in PRESETS.values()} == {ready_made.load_from}
+    folders = [preset.export_folder(practice) for preset in PRESETS.values()]
+    assert len(set(folders)) == len(PRESETS)
+    assert PRESETS["balanced"].export_folder(practice) == practice.load_from
+    assert {preset.export_folder(ready_made) for preset in PRESETS.values()} == {ready_made.load_from}
 
 
 def test_every_preset_was_measured():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from environment.telemetry import TELEMETRY_OFF
+from adapters.library_telemetry import TELEMETRY_OFF
 from tests.socket_guard.sitecustomize import stays_here
 
 ROOT = Path(__file__).resolve().parent.parent

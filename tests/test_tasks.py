@@ -1,4 +1,4 @@
-"""What is typed once `.venv` is there: make's targets, .ci/run, tasks/run_notebook.py and tasks/demo.py."""
+"""What is typed once `.venv` is there: make's targets, .ci/run, tasks.run_notebook and tasks.demo."""
 
 import re
 import shutil
@@ -25,7 +25,8 @@ def test_make_demo_passes_on_what_was_typed_and_nothing_else(clone):
     script(clone / ".venv/bin/python", 'for word; do echo "<$word>"; done')
     typed = ["make", "-s", "demo", "PYTHON=true", "MODEL=my models/it's here", "PORT=7861"]
     shown = run(typed, clone, HOST="a-name-from-the-shell", DEVICE="NPU")
-    assert shown.stdout.splitlines() == ["<tasks/demo.py>", "<--model>", "<my models/it's here>", "<--port>", "<7861>"]
+    options = ["<--model>", "<my models/it's here>", "<--port>", "<7861>"]
+    assert shown.stdout.splitlines() == ["<-m>", "<tasks.demo>", *options]
 
 
 def test_make_clean_keeps_what_took_long_to_make(clone):
@@ -148,39 +149,13 @@ def test_unwritable_build_folder_is_said_before_the_run(notebook, tmp_path, caps
 
 @pytest.mark.parametrize("task", ["run_notebook", "demo"])
 def test_task_in_a_python_without_the_packages_says_what_to_type(task):
-    done = subprocess.run([sys.executable, "-S", f"tasks/{task}.py"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-S", "-m", f"tasks.{task}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
-    assert "python3 tasks/bootstrap.py" in line
+    assert "python3 -m tasks.bootstrap" in line
 
 
 # ---- the page without Jupyter ----------------------------------------------------------------------------------------
-
-def find(typed):
-    """(what to export, what to load), as absolute paths where they are in this repository."""
-    return tuple(str((ROOT / name).resolve()) if (ROOT / name).is_dir() or "models/" in name else name
-                 for name in demo.find(typed))
-
-
-def test_practice_model_is_the_default():
-    source, load_from = find(None)
-    assert source == str(ROOT / "tiny_model/weights")
-    assert load_from.startswith(str(ROOT / "models"))
-
-
-@pytest.mark.parametrize("typed, load_from", [
-    ("Qwen/Qwen2-VL-2B-Instruct", str(ROOT / "models/Qwen2-VL-2B-Instruct/INT4")),
-    ("someone/Qwen2-VL-of-mine", str(ROOT / "models/someone--Qwen2-VL-of-mine/INT4")),
-    ("OpenVINO/Qwen2-VL-7B-Instruct-int4-ov", "OpenVINO/Qwen2-VL-7B-Instruct-int4-ov"),
-])
-def test_name_on_the_hub_is_exported_unless_it_is_openvinos_already(typed, load_from):
-    assert find(typed) == (typed, load_from)
-
-
-def test_folder_is_exported_unless_it_is_already(tiny_dir, int4_dir):
-    assert find(str(int4_dir)) == (str(int4_dir), str(int4_dir))
-    assert find(str(tiny_dir))[1].startswith(str(ROOT / "models"))
-
 
 @pytest.mark.parametrize("options, word", [
     (["--model", "no/such/folder"], "no/such/folder"),
@@ -197,7 +172,8 @@ def test_page_is_served_at_the_port_that_was_asked_for_and_nothing_leaves_the_ma
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-u", "tasks/demo.py", "--model", str(int4_dir), "--device", "CPU", "--port", str(port)]
+    options = ["--model", str(int4_dir), "--device", "CPU", "--port", str(port)]
+    command = [sys.executable, "-u", "-m", "tasks.demo", *options]
     page = subprocess.Popen(command, cwd=ROOT, env=bare_environment.variables, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT)
     try:

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-from cmd_helper import CHILD_ENVIRONMENT
-from export import small_trace as exporter
+from export import small_trace
+from export.command import CHILD_ENVIRONMENT
 
 
 def test_what_is_exported_is_what_optimum_cli_exports(tmp_path, qwen25_dir):
@@ -25,7 +25,7 @@ def test_the_made_up_picture_is_small(monkeypatch):
 
     monkeypatch.setattr(MadeUp, "__init__", MadeUp.__init__)  # puts it back afterwards
     before = MadeUp("", vision()).generate("hidden_states")
-    exporter.trace_with_small_pictures()
+    small_trace.trace_with_small_pictures()
     after = MadeUp("", vision()).generate("hidden_states")
     assert (tuple(before.shape), tuple(after.shape)) == ((30 * 30, 64), (8 * 8, 64))
 

@@ -5,18 +5,20 @@ Nothing heavy is installed: clones are copies of our files with requirements of 
 
 import ast
 import errno
-import http.server
 import os
 import re
 import shutil
 import sys
-import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import environment
+import tasks
+from environment import supported_python, torch_build
+from environment.supported_python import python_range
 from tasks import bootstrap
 from tests.clones import make_clone, run, script
 
@@ -71,7 +73,7 @@ def test_make_sets_up_a_clone_in_a_path_with_spaces_and_is_quick_the_second_time
     assert run([".venv/bin/python", "-c", "import tiny"], clone).returncode == 0
 
     (clone / "requirements.txt").write_text("tiny==2.0  # there is none\n")
-    fourth = run([sys.executable, "tasks/bootstrap.py"], clone, PIP_FIND_LINKS=wheels.as_uri())
+    fourth = run([sys.executable, "-m", "tasks.bootstrap"], clone, PIP_FIND_LINKS=wheels.as_uri())
     assert fourth.returncode == 1
     assert fourth.stderr.splitlines()[-1] == f"setup: {bootstrap.PIP_ADVICE}"
 
@@ -88,7 +90,7 @@ def test_python_outside_the_range_is_refused_by_name(here, version, monkeypatch,
     monkeypatch.setenv("PATH", "")
     assert bootstrap.main([]) == 1
     line = only_line(capsys)
-    assert f"Python {version[0]}.{version[1]} will not do" in line and bootstrap.python_range() in line
+    assert f"Python {version[0]}.{version[1]} will not do" in line and python_range() in line
     assert "install 3.12" in line
     assert not (here / ".venv").exists()
 
@@ -101,8 +103,15 @@ def test_a_fitting_python_on_the_machine_is_named(here, monkeypatch, capsys):
     assert "PYTHON=python3.12" in only_line(capsys)
 
 
-def test_old_python_reads_the_file_far_enough_to_say_so():
-    ast.parse(Path(bootstrap.__file__).read_text(), feature_version=(3, 6))
+@pytest.mark.parametrize("module", [tasks, bootstrap, environment, supported_python, torch_build])
+def test_old_python_reads_the_files_far_enough_to_say_so(module):
+    ast.parse(Path(module.__file__).read_text(), feature_version=(3, 6))
+
+
+def test_set_up_needs_nothing_but_the_standard_library(clone):
+    """Neither a package nor a room that is not in the clone."""
+    done = run([sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, '.'); import tasks.bootstrap"], clone)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_venv_of_a_fitting_python_is_kept_whatever_python_asks(here, monkeypatch):
@@ -174,67 +183,3 @@ def test_disk_that_fills_up_during_the_install_is_said_in_the_last_line(here, ca
     assert shown[0] == message  # pip's own words are not swallowed
     assert "clone onto a larger disk" in shown[-1]
     assert not list((here / ".venv").glob(".installed-*"))
-
-
-# ---- torch's build --------------------------------------------------------------------------------------------------
-
-PINS_TEXT = "torch==2.14.1  # why\ntorchvision==0.29.1  # why\n"
-
-
-@pytest.fixture
-def index():
-    """index(pages): the address of a package index on this machine that serves {name: page}; None never answers."""
-    servers, over = [], threading.Event()
-
-    def serve(pages):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                page = pages.get(self.path.strip("/"))
-                if page is None:
-                    over.wait()
-                    return
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(page.encode())
-
-            def log_message(self, *args):
-                pass
-
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield serve
-    over.set()
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def wheel_link(name, version, python="cp312"):
-    machine = bootstrap.platform.machine()
-    return f'<a href="/whl/{name}-{version}%2Bcpu-{python}-{python}-manylinux_2_28_{machine}.whl">'
-
-
-@on_linux
-def test_cpu_build_is_taken_for_torch_and_torchvision_together(index):
-    address = index({"torch": wheel_link("torch", "2.14.1"), "torchvision": wheel_link("torchvision", "0.29.1")})
-    expected = ["torch==2.14.1+cpu", "torchvision==0.29.1+cpu", "--extra-index-url", address]
-    assert bootstrap.cpu_build(PINS_TEXT, (3, 12), address) == expected
-
-
-@on_linux
-@pytest.mark.parametrize("page", [
-    pytest.param("", id="none"),
-    pytest.param(wheel_link("torchvision", "0.29.0"), id="other version"),
-    pytest.param(wheel_link("torchvision", "0.29.1", "cp313"), id="other Python"),
-    pytest.param(None, id="no answer"),
-])
-def test_default_build_is_taken_where_the_pair_is_not_whole(index, page):
-    address = index({"torch": wheel_link("torch", "2.14.1"), "torchvision": page})
-    assert bootstrap.cpu_build(PINS_TEXT, (3, 12), address, timeout=2) == []
-
-
-@on_linux
-def test_default_build_is_taken_where_the_index_cannot_be_reached(index):
-    assert bootstrap.cpu_build(PINS_TEXT, (3, 12), "http://127.0.0.1:1", timeout=2) == []

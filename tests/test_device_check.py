@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from environment import device_check as module
+from environment import device_check
 from environment.device_check import DeviceCheckError, compare, copy_bytes, devices_of, self_check
 from environment.machine import Machine
 
@@ -57,13 +57,13 @@ def another_first_choice(logits):
 
 @pytest.fixture(scope="module")
 def on_cpu(int4_dir, processor) -> np.ndarray:
-    return module.logits_on_cpu(int4_dir, module.short_question(processor))
+    return device_check.logits_on_cpu(int4_dir, device_check.short_question(processor))
 
 
 @pytest.fixture
 def one_copy(on_cpu, monkeypatch):
     """The copy's logits, computed once for all tests: the question is always the same."""
-    monkeypatch.setattr(module, "logits_on_cpu", lambda *_: on_cpu)
+    monkeypatch.setattr(device_check, "logits_on_cpu", lambda *_: on_cpu)
 
 
 @pytest.mark.parametrize("asked", ["GPU.0", "AUTO"])
@@ -127,17 +127,22 @@ def test_a_qwen25_is_compared_too(qwen25_dir, processor):
 
 def test_without_memory_for_a_copy_only_numbers_are_looked_for(ov_model, processor, int4_dir, monkeypatch):
     little = Machine(memory_free=copy_bytes(int4_dir) - 1, memory_total=1 << 40, disk_free=0, cores=1)
-    monkeypatch.setattr(module, "this_machine", lambda: little)
-    monkeypatch.setattr(module, "logits_on_cpu", lambda *_: pytest.fail("a copy was made"))
+    monkeypatch.setattr(device_check, "this_machine", lambda: little)
+    monkeypatch.setattr(device_check, "logits_on_cpu", lambda *_: pytest.fail("a copy was made"))
     assert "whether they are right is not known" in self_check(Pretending(ov_model, permuted), processor)
     with pytest.raises(DeviceCheckError, match="no number"):
         self_check(Pretending(ov_model, with_nan), processor)
 
 
+def test_the_question_has_as_many_visual_tokens_as_it_says(processor):
+    inputs = device_check.short_question(processor)
+    assert int((inputs["input_ids"] == processor.image_token_id).sum()) == device_check.VISUAL_TOKENS == 16
+
+
 def test_auto_is_waited_for_while_it_still_answers_on_the_cpu(monkeypatch):
     told = iter(["(CPU)", "(CPU)", "GPU.0"])
     request = SimpleNamespace(get_property=lambda name: next(told))
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(device_check.time, "sleep", lambda seconds: None)
     model = SimpleNamespace(components={"language_model": SimpleNamespace(request=request)})
     assert devices_of(model) == ["GPU.0"]
 

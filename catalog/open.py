@@ -1,0 +1,61 @@
+"""`open_model`: the model and the processor of an OpenVINO export, as every program of ours opens them.
+
+    model, processor = open_model("models/Qwen2-VL-2B-Instruct/INT4", device="GPU")
+    session = ChatSession(model, processor)
+
+Not here: exporting what is not exported yet (`cmd_helper.export_if_needed`), checking a folder (`model_folder`).
+"""
+
+from pathlib import Path
+
+from adapters.library_telemetry import turn_off_library_telemetry
+from adapters.qwen_vl import PIXELS_PER_TOKEN
+from catalog.errors import ModelFolderError
+from catalog.hub import fetch_model, is_hub_id
+from catalog.model_folder import require_model_dir
+
+MIN_VISUAL_TOKENS, MAX_VISUAL_TOKENS = 256, 1280  # of a picture, as in the tutorial that this one follows
+
+
+def open_model(source, device: str = "CPU", **options) -> tuple:
+    """(model, processor): an OVModelForVisualCausalLM on `device`, and the processor that belongs to it.
+
+    source: the folder of an OpenVINO export, or the name on the hub of a model that is OpenVINO's already. options: of
+    `from_pretrained`, such as ov_config={"INFERENCE_PRECISION_HINT": "f32"}. The model's parts are compiled when they
+    are needed: a session compiles them in its own way. Raises ModelFolderError and HubError.
+    """
+    is_on_the_hub = is_hub_id(str(source)) and not Path(source).is_dir()
+    folder = require_model_dir(fetch_model(source) if is_on_the_hub else source)
+    turn_off_library_telemetry()
+    from adapters.optimum_intel import load_model
+
+    model = load_model(folder, device, **options)
+    return model, load_processor(folder, model.config)
+
+
+def load_processor(folder, config):
+    """The processor in `folder`, with a chat template, and our budget of visual tokens for a picture.
+
+    config: the model's. Raises ModelFolderError where there is no chat template.
+    """
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(str(folder), **_pixel_budget(config))
+    if processor.chat_template is None:  # older exports keep it with the tokenizer
+        processor.chat_template = processor.tokenizer.chat_template
+    if processor.chat_template is None:
+        raise ModelFolderError(
+            f"{folder} has no chat template, so nothing can be asked: copy chat_template.jinja or chat_template.json "
+            "there from the model that it was exported from."
+        )
+    return processor
+
+
+def _pixel_budget(config) -> dict[str, int]:
+    """min_pixels and max_pixels of a picture; the practice model's own settings have those that it was trained with."""
+    if getattr(config, "practice_model", False):
+        return {}
+    return {
+        "min_pixels": MIN_VISUAL_TOKENS * PIXELS_PER_TOKEN,
+        "max_pixels": MAX_VISUAL_TOKENS * PIXELS_PER_TOKEN,
+    }
