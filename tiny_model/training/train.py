@@ -183,7 +183,7 @@ class Trainer:
                 optimizer.load_state_dict(saved)
 
     def schedule(self) -> None:
-        """Set the learning rates of the next step: warm-up over 100 steps, constant, a linear fall over the last half."""
+        """Set the learning rates of the next step: warm-up over 100 steps, constant, linear fall over the last half."""
         factor = min(1, (self.step + 1) / 100, 2 * (1 - self.step / self.steps) + 0.002)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
