@@ -1,4 +1,4 @@
-"""The exported embedded model against the original: the same tokens, the same tokenizer, the budget that was asked
+"""The exported practice model against the original: the same tokens, the same tokenizer, the budget that was asked
 for.
 """
 
@@ -6,16 +6,16 @@ import json
 import random
 
 import numpy as np
-import openvino as ov
 import openvino_tokenizers  # noqa: F401  registers the tokenizer's operations
 import pytest
 import torch
 from PIL import Image
 from transformers import AutoProcessor
 
+from adapters.openvino_runtime import ov
+from adapters.qwen_vl import PIXELS_PER_TOKEN
 from tiny_model import evaluate
 from tiny_model.training import report
-from tiny_model.training.model import PIXELS_PER_TOKEN
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def original(tiny_dir):
 
 def greedy(model, processor, case) -> list[int]:
     """Token ids of a greedy answer of at most 32 tokens."""
-    blocks = case.messages[0]["content"]
-    images = [b["image"] for b in blocks if b["type"] == "image"] or None
+    parts = case.messages[0]["content"]
+    images = [part["image"] for part in parts if part["type"] == "image"] or None
     videos = [
-        torch.from_numpy(np.stack([np.asarray(f) for f in b["video"]])).permute(0, 3, 1, 2)
-        for b in blocks
-        if b["type"] == "video"
+        torch.from_numpy(np.stack([np.asarray(frame) for frame in part["video"]])).permute(0, 3, 1, 2)
+        for part in parts
+        if part["type"] == "video"
     ]
     text = processor.apply_chat_template(case.messages, tokenize=False, add_generation_prompt=True)
     inputs = processor(text=[text], images=images, videos=videos or None, return_tensors="pt")
@@ -61,13 +61,21 @@ def test_the_exported_tokenizer_agrees_and_round_trips(int4_dir, processor, text
 
 
 @pytest.mark.parametrize("size", [(140, 140), (640, 480), (4000, 3000)])
-def test_the_seeds_pixel_budget_holds(int4_dir, size):
+def test_a_budget_of_256_to_1280_visual_tokens_holds(int4_dir, size):
     low, high = 256, 1280
     processor = AutoProcessor.from_pretrained(
         int4_dir, min_pixels=low * PIXELS_PER_TOKEN, max_pixels=high * PIXELS_PER_TOKEN
     )
     grid = processor.image_processor([Image.new("RGB", size)], return_tensors="pt")["image_grid_thw"][0]
     assert low <= int(grid.prod()) // 4 <= high
+
+
+def test_an_export_opens_as_a_reader_would_open_it(int4_dir):
+    """`evaluate.load` on an export: what is not compiled yet is compiled when it is asked, and boxes come out whole."""
+    model, processor = evaluate.load(int4_dir)
+    cases = [evaluate.make_case(random.Random(12), "locate")]
+    (answer,) = evaluate.answers(model, processor, cases)
+    assert answer.endswith("<|box_end|>")
 
 
 def test_the_int4_export_is_about_as_right_as_its_published_table(ov_model, processor):

@@ -1,8 +1,9 @@
-"""figures/drawing.py: the numbers that a figure is given are where the figure shows them."""
+"""figures/charts.py and figures/pictures.py: the numbers that a figure is given are where the figure shows them."""
 
 from PIL import Image, ImageFont
 
-from figures.drawing import AXES, INK, bar_chart, draw_box, position_chart, side_by_side, token_grid
+from figures.charts import AXES, bar_chart, position_chart
+from figures.pictures import INK, draw_box, side_by_side, token_grid
 
 MAGENTA = (255, 0, 255)
 
@@ -22,9 +23,15 @@ def test_box_is_drawn_in_thousandths_of_the_picture():
     assert (min(painted), max(painted)) == ((20, 20), (120, 80))
 
 
-def test_box_of_swapped_corners_is_the_same_box():
+def test_only_the_first_box_is_drawn():
     picture = Image.new("RGB", (200, 100), "white")
-    assert draw_box(picture, "(600,800),(100,200)").tobytes() == draw_box(picture, "(100,200),(600,800)").tobytes()
+    first = "red circle(100,200),(600,800)"
+    assert draw_box(picture, f"{first} blue star(0,0),(50,50)").tobytes() == draw_box(picture, first).tobytes()
+
+
+def test_swapped_corners_are_no_box_as_on_the_page():
+    picture = Image.new("RGB", (200, 100), "white")
+    assert draw_box(picture, "(600,800),(100,200)").tobytes() == picture.tobytes()
 
 
 def test_answer_without_a_box_leaves_the_picture_as_it_is():

@@ -1,6 +1,7 @@
-"""The embedded model's parts: scenes, questions, packing, the training forward, and the weights as shipped."""
+"""The practice model's parts: scenes, questions, packing, the training forward, and the weights as shipped."""
 
 import argparse
+import hashlib
 import json
 import random
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tiny_model import evaluate, questions, scenes, words
+from tiny_model import evaluate, phrases, questions, scenes
 from tiny_model.training import batches, forward
 from tiny_model.training.muon import orthogonalised
 
@@ -96,20 +97,20 @@ def test_a_new_picture_comes_in_the_message_that_asks_about_it():
     rng = random.Random(10)
     for _ in range(40):
         case = evaluate.make_case(rng, "new_picture")
-        shown = [sum(b["type"] == "image" for b in m["content"]) for m in case.messages if m["role"] == "user"]
+        shown = [sum(p["type"] == "image" for p in m["content"]) for m in case.messages if m["role"] == "user"]
         assert shown[0] == 1 and sum(shown) == 2
-        assert not any(questions.NEW_PICTURE in b.get("text", "") for m in case.messages for b in m["content"])
+        assert not any(questions.NEW_PICTURE in p.get("text", "") for m in case.messages for p in m["content"])
 
 
-def test_the_marks_of_a_new_picture_are_in_that_picture(packer):
-    """Where training says to look for the answer about it: behind the second picture's first token."""
+def test_the_pointers_of_a_new_picture_are_in_that_picture(packer):
+    """Where training has heads point for the answer about it: behind the second picture's first token."""
     batch = batches.new_picture_batch(random.Random(11), packer, 6, (1, 4, 5))
-    for row, _, position, place in batch.looks.tolist():
+    for row, _, position, pointed_at in batch.pointers.tolist():
         starts = (batch.input_ids[row] == packer.pads[0]).nonzero().flatten().tolist()
         second = starts[20]
         assert len(starts) == 40
-        assert place == 0 or place in starts
-        assert position > second or place < second
+        assert pointed_at == 0 or pointed_at in starts
+        assert position > second or pointed_at < second
 
 
 def test_a_follow_up_cannot_be_answered_from_the_text_alone():
@@ -123,7 +124,7 @@ def test_a_follow_up_cannot_be_answered_from_the_text_alone():
 
 def test_evaluation_asks_off_topic_questions_with_words_that_training_never_sees():
     rng = random.Random(8)
-    held_out = set(words.NOUNS[::5])
+    held_out = set(phrases.NOUNS[::5])
     seen_in_training = {
         w for _ in range(3000) for w in questions.off_topic(rng).turns[0][0].lower().rstrip("?.!s").split()
     }
@@ -153,8 +154,8 @@ def test_the_training_forward_equals_transformers(loaded, packer, make):
         "video": lambda: batches.video_batch(rng, packer, 2, (3, 4, 5), count=1),
     }[make]()
     t, h, w = batch.grid
-    features = forward.see(model.model.visual, batch.pixel_values, 2 * batch.media * t, (h, w))
-    ours = model.lm_head(forward.read(model, batch, features)[-1])
+    features = forward.encode(model.model.visual, batch.pixel_values, 2 * batch.media * t, (h, w))
+    ours = model.lm_head(forward.forward_language(model, batch, features)[-1])
     grids, kept = torch.tensor([[t, 2 * h, 2 * w]] * batch.media), batch.branch[0] >= 0
     patches = batch.pixel_values[: batch.media * t * h * w * 4]
     media = (
@@ -166,13 +167,13 @@ def test_the_training_forward_equals_transformers(loaded, packer, make):
     assert torch.allclose(ours[:1, kept], theirs, atol=2e-3, rtol=1e-3)
 
 
-def test_a_branch_reads_the_prefix_and_itself_but_no_other_branch(loaded, packer):
+def test_a_branch_attends_to_the_prefix_and_itself_but_no_other_branch(loaded, packer):
     model, _ = loaded
     batch = batches.image_batch(random.Random(2), packer, 1, (1, 4, 4), count=3)
-    features = forward.see(model.model.visual, batch.pixel_values, 1, (4, 4))
+    features = forward.encode(model.model.visual, batch.pixel_values, 1, (4, 4))
     changed = replace(batch, input_ids=batch.input_ids.clone())
     changed.input_ids[batch.branch == 1] = 7
-    before, after = (forward.read(model, b, features)[-1] for b in (batch, changed))
+    before, after = (forward.forward_language(model, b, features)[-1] for b in (batch, changed))
     others = (batch.branch == 0) | (batch.branch > 1)
     assert torch.allclose(before[others], after[others], atol=1e-5)
     assert not torch.allclose(before[batch.branch == 1], after[batch.branch == 1], atol=1e-2)
@@ -180,10 +181,10 @@ def test_a_branch_reads_the_prefix_and_itself_but_no_other_branch(loaded, packer
 
 def test_branches_start_where_the_prefix_ends(loaded, packer):
     batch = batches.image_batch(random.Random(2), packer, 2, (1, 3, 5), count=4)
-    places = forward.positions(loaded[0], batch)
-    after_prefix = places[:, 0, batch.branch[0] == 0].max() + 1
+    positions = forward.position_ids(loaded[0], batch)
+    after_prefix = positions[:, 0, batch.branch[0] == 0].max() + 1
     for number in range(1, int(batch.branch[0].max()) + 1):
-        mine = places[:, 0, batch.branch[0] == number]
+        mine = positions[:, 0, batch.branch[0] == number]
         assert torch.equal(mine, torch.arange(mine.shape[1]).expand(3, -1) + after_prefix)
 
 
@@ -244,6 +245,51 @@ def test_rounding_to_int4_keeps_sixteen_levels_a_group_and_zero_itself():
     assert torch.equal(rounded[:, 0], weight[:, 0])
     step = (weight.view(8, 128).amax(1) - weight.view(8, 128).amin(1)) / 15
     assert ((rounded - weight).abs().view(8, 128).amax(1) <= step).all()
+
+
+BOX = "<|object_ref_start|>red circle<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (BOX, True),
+        (BOX.replace("(100,200)", "(120,200)"), True),
+        (BOX.replace("(100,200)", "(240,200)"), False),  # overlaps by less than half
+        ("red circle(100,200),(300,400)", False),  # the tokens are a part of the format
+        (BOX.replace("<|box_end|>", ""), False),
+        ("(500,500),(600,600) " + BOX, True),  # numbers outside of the tokens are no box
+        (BOX.replace("(100,200),(300,400)", "(300,400),(100,200)"), False),
+        ("There is no red circle.", False),
+    ],
+)
+def test_a_box_is_right_where_its_tokens_enclose_it_and_it_overlaps_the_true_one(answer, right):
+    assert evaluate.is_right(evaluate.Case([], "", (100, 200, 300, 400)), answer) is right
+
+
+# The first 20 questions of each kind with their answers and pictures, as they were when the published figures were
+# measured. Whatever changes one of these makes the figures in README.md figures of other questions.
+HELD_OUT_DIGESTS = {
+    "describe": "b12bd92a92ec8c02", "colour": "296bf5437b804824", "shape": "6b7645fd55201904",
+    "count": "515443941ea99cc3", "where": "48308fd44fb4bd67", "locate": "5dd5a63041dab767",
+    "is_there": "e1ee794aaa14b2f9", "follow_up": "12372203554b3374", "conversation": "e2c37ce3fdf77df3",
+    "chat": "101bb90190df2ba4", "pair": "5e34343ed300af3f", "new_picture": "bee624437def62c9",
+    "video": "7acb4dfccd53dbbb", "off_topic": "32db337b4ba70eb1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HELD_OUT_DIGESTS)
+def test_the_held_out_questions_are_those_of_the_published_figures(kind):
+    rng = random.Random(f"{evaluate.HELD_OUT} {kind}")
+    digest = hashlib.sha256()
+    for _ in range(20):
+        case = evaluate.make_case(rng, kind)
+        digest.update(repr((case.expected, case.box)).encode())
+        for part in (part for message in case.messages for part in message["content"]):
+            for picture in part.get("video", [part["image"]] if "image" in part else []):
+                digest.update(np.asarray(picture).tobytes())
+            digest.update(part.get("text", "").encode())
+    assert digest.hexdigest()[:16] == HELD_OUT_DIGESTS[kind]
 
 
 def test_overlap_of_boxes():

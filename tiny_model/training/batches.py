@@ -1,24 +1,30 @@
 """Training batches: drawn media, several questions packed behind them, and what each visual token covers.
 
-Here: everything between a random generator and tensors. Not here: losses and steps (`train.py`).
+Here: everything between a random generator and tensors. Not here: losses and steps (`losses`, `train`).
 
-All samples of a batch share one grid, so that the vision tower runs on a dense tensor and the prompt's prefix is
-equal. Questions are packed as *branches*: each sees the shared prefix (system prompt and media) and itself, and its
-positions restart where the prefix ends. Packed as one conversation instead, the model learns to copy later answers
-from earlier ones.
+All samples of a batch share one grid, so that the vision encoder runs on a dense tensor and the prompt's prefix is
+equal. Questions are packed as *branches*: each attends to the shared prefix (system prompt and media) and to itself,
+and its positions restart where the prefix ends. Packed as one conversation instead, the model learns to copy later
+answers from earlier ones.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
+from adapters.qwen_vl import MERGE_SIZE, PATCH_SIZE
 from tiny_model import questions, scenes
+from tiny_model.questions import Dialogue, Pointer
 from tiny_model.training import textures
 
-IGNORE = -100
+TOKEN_SIDE = PATCH_SIZE * MERGE_SIZE  # pixels of one side of a visual token
+PATCH_VALUES = 3 * 2 * PATCH_SIZE**2  # colours × frames × pixels
+IGNORE = -100  # the label of a token that is not part of an answer
 NO_BOX = [float("nan")] * 4
 COLOUR_CLASSES = [*scenes.COLOURS, *(f"on {b}" for b in scenes.BACKGROUNDS), "not a scene"]
 SHAPE_CLASSES = ["none", *scenes.SHAPES]
@@ -29,12 +35,17 @@ NEXT = "<|im_end|>\n<|im_start|>user\n"
 
 @dataclass
 class Batch:
-    """B samples with M media each, all of one grid (t, h, w) of merged tokens; N = t·h·w visual tokens a medium.
+    """B rows with M media each, all of one grid (t, h, w) of visual tokens; a row has L tokens of text and media.
 
-    pixel_values (B·M·4N, 1176); input_ids, labels, branch (B, L), branch 0 is the prefix and -1 padding; target (B,
-    L, 4), the box that the next token speaks of in fractions of the picture, NaN elsewhere; looks (K, 4), each (row,
-    head, position, position there to look at when saying the next token); covers (B·M·t, h·w, 8), see `coverage`;
-    kinds: for every row the kind of its branches 1, 2, …
+    pixel_values (B·M·t·h·w·4, PATCH_VALUES): the patches of all media.
+    grid, media: (t, h, w) and M; video: whether the media are videos.
+    input_ids, labels (B, L): tokens, and the same where they belong to an answer, IGNORE elsewhere.
+    branch (B, L): the number of the question that a token belongs to; 0 is the prefix, -1 padding.
+    target (B, L, 4): the box that the next token speaks of in fractions of the picture, NaN elsewhere.
+    pointers (K, 4): where attention heads should point, one in each row: (row, head, position of a token, position
+    there to point to while saying the next one).
+    covers (B·M·t, h·w, 8): what each visual token covers, see `coverage`.
+    kinds: for every row the kinds of its branches 1, 2, …
     """
 
     pixel_values: torch.Tensor
@@ -45,144 +56,242 @@ class Batch:
     labels: torch.Tensor
     branch: torch.Tensor
     target: torch.Tensor
-    looks: torch.Tensor
+    pointers: torch.Tensor
     covers: torch.Tensor
     kinds: list[list[str]]
 
 
+# ---- what visual tokens cover ---------------------------------------------------------------------------------------
+
+
 def coverage(scene: scenes.Scene | None, height: int, width: int, mover=None, direction: str = "none") -> torch.Tensor:
-    """What each of height × width merged tokens covers: (colour class, shape class, is a shape's middle, and for
-    middles its offset (x, y) within the token and half its box (w, h), in tokens; motion class). scene None: not a
-    drawn scene. mover: the shape of the scene that moves in `direction`.
+    """What each of height × width visual tokens covers: a tensor (height·width, 8).
+
+    Its columns: colour class; shape class; whether a shape's middle is in the token; for middles its offset (x, y)
+    within the token and half the shape's box (w, h), in tokens; motion class. scene: None for what is not a drawn
+    scene. mover: the shape of the scene that moves in `direction`.
     """
-    out = torch.zeros(height, width, 8)
+    covers = torch.zeros(height, width, 8)
     if scene is None:
-        out[..., 0] = COLOUR_CLASSES.index("not a scene")
-        return out.view(-1, 8)
-    out[..., 0] = COLOUR_CLASSES.index(f"on {scene.background}")
-    middle_x, middle_y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+        covers[..., 0] = COLOUR_CLASSES.index("not a scene")
+        return covers.view(-1, 8)
+    covers[..., 0] = COLOUR_CLASSES.index(f"on {scene.background}")
+    middle_x = torch.arange(width) + 0.5
+    middle_y = torch.arange(height) + 0.5
     for shape in scene.shapes:
         labels = torch.tensor([COLOUR_CLASSES.index(shape.colour), SHAPE_CLASSES.index(shape.kind)], dtype=torch.float)
-        x1, y1, x2, y2 = scenes.box(shape, (width, height))  # in tokens; exact, as token cells are square
-        inside = ((middle_y > y1) & (middle_y < y2))[:, None] & ((middle_x > x1) & (middle_x < x2))
         motion = MOTION_CLASSES.index(direction if shape == mover else "none")
-        out[..., :2][inside], out[..., 7][inside] = labels, motion
+        x1, y1, x2, y2 = scenes.box(shape, (width, height))  # in tokens; exact, as visual tokens are square
+        inside = ((middle_y > y1) & (middle_y < y2))[:, None] & ((middle_x > x1) & (middle_x < x2))
+        covers[..., :2][inside] = labels
+        covers[..., 7][inside] = motion
         x, y = shape.x * width, shape.y * height
-        cell = out.view(-1, 8)[_cell(shape, (width, height))]
-        cell[:2] = labels
-        cell[2:] = torch.tensor([1, x - int(x), y - int(y), (x2 - x1) / 2, (y2 - y1) / 2, motion])
-    return out.view(-1, 8)
+        token = covers.view(-1, 8)[_token_of(shape, (width, height))]
+        token[:2] = labels
+        token[2:] = torch.tensor([1, x - int(x), y - int(y), (x2 - x1) / 2, (y2 - y1) / 2, motion])
+    return covers.view(-1, 8)
 
 
-def _cell(shape: scenes.Shape, size: tuple[int, int]) -> int:
+def _token_of(shape: scenes.Shape, size: tuple[int, int]) -> int:
     """Which visual token of a picture of `size` (width, height) tokens the shape's middle is in."""
     width, height = size
     return min(height - 1, int(shape.y * height)) * width + min(width - 1, int(shape.x * width))
 
 
-def sample_grid(rng: random.Random, low: float, high: float) -> tuple[int, int]:
-    """(height, width) in merged tokens: a count between low and high, log-uniform, of an aspect ratio up to 1:2."""
-    tokens = low * (high / low) ** rng.random()
-    aspect = 2 ** rng.uniform(-1, 1)
-    return max(3, round((tokens / aspect) ** 0.5)), max(3, round((tokens * aspect) ** 0.5))
-
-
-def _resized(rng: random.Random, image, size):
-    """Bring a picture to `size` as the processor would (bicubic); sometimes with noise, as a camera or JPEG leaves."""
-    image = image.resize(size, 3)
-    return textures.grain(rng, image) if rng.random() < 0.2 else image
-
-
-def _native(rng: random.Random, height: int, width: int) -> tuple[int, int]:
-    """A size to draw at before resizing, so that pictures are seen enlarged and reduced as well as sharp."""
-    scale = 28 * rng.choice([1, 1, rng.uniform(0.35, 1), rng.uniform(1, 1.6)])
-    scale = max(scale, 84 / min(height, width))
-    return round(width * scale), round(height * scale)
-
-
-def _fractions(marks, size: tuple[int, int]) -> list[float]:
-    """Bounding box in fractions of a picture of `size`, NO_BOX where not exactly one shape is marked."""
-    if len(marks) != 1 or marks[0] == questions.NOWHERE:
+def _fractions(pointers: tuple[Pointer, ...], size: tuple[int, int]) -> list[float]:
+    """The box of the one shape pointed at, in fractions of a picture of `size`; NO_BOX where it is not just one."""
+    if len(pointers) != 1 or pointers[0] == questions.NOWHERE:
         return NO_BOX
-    return [v / side for v, side in zip(scenes.box(marks[0].shape, size), size * 2, strict=True)]
+    return [v / side for v, side in zip(scenes.box(pointers[0].shape, size), size * 2, strict=True)]
+
+
+# ---- packing --------------------------------------------------------------------------------------------------------
+
+
+class PackedRow(NamedTuple):
+    """Dialogues one after the other, with an entry for each token: its id, its label (IGNORE outside of answers), the
+    number of its dialogue from 1, and where to point while saying the token after it.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    branch: list[int]
+    pointers: list[tuple[Pointer, ...]]
 
 
 class Packer:
     """Turns dialogues into packed token rows. Holds the processor and remembers what it tokenized."""
 
     def __init__(self, processor):
-        self.processor, self.tokenizer, self._known = processor, processor.tokenizer, {}
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
         self.pads = self.tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
+        self._tokenized: dict[str, list[int]] = {}
 
-    def encode(self, text: str) -> list[int]:
-        if text not in self._known:
-            self._known[text] = self.tokenizer(text)["input_ids"]
-        return self._known[text]
+    def tokenize(self, text: str) -> list[int]:
+        if text not in self._tokenized:
+            self._tokenized[text] = self.tokenizer(text)["input_ids"]
+        return self._tokenized[text]
 
     def prefix(self, media: int, kind: str, tokens: int) -> list[int]:
-        """System prompt and media, up to where a question starts."""
+        """System prompt and `media` media of a kind ("image" or "video") with `tokens` visual tokens each, up to where
+        a question starts.
+        """
         content = [{"type": kind}] * media + [{"type": "text", "text": "|question|"}]
         text = self.processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
         return self.expand(self.tokenizer(text.split("|question|")[0])["input_ids"], tokens)
 
     def expand(self, ids: list[int], tokens: int) -> list[int]:
-        """`ids` with `tokens` placeholders in the place of each one."""
-        return [i for token in ids for i in ([token] * tokens if token in self.pads else [token])]
+        """`ids` with `tokens` placeholders instead of each one."""
+        expanded: list[int] = []
+        for token in ids:
+            expanded += [token] * tokens if token in self.pads else [token]
+        return expanded
 
-    def branches(self, dialogues, tokens: int) -> tuple[list[int], list[int], list[int], list]:
-        """(ids, labels, branch numbers, marks) of dialogues packed one after the other; only answers are labelled.
-        `tokens`: visual tokens of a picture that a question brings along.
-
-        Marks are those of the next token: what it takes to say it.
+    def pack(self, dialogues: list[Dialogue], tokens: int) -> PackedRow:
+        """`dialogues` as branches of one row; only answers are labelled. tokens: visual tokens of a picture that a
+        question brings along.
         """
-        ids, labels, branch, marks = [], [], [], []
+        row = PackedRow([], [], [], [])
         for number, dialogue in enumerate(dialogues, 1):
             for turn, ((question, _), parts) in enumerate(zip(dialogue.turns, dialogue.parts, strict=True)):
-                asked = self.expand(self.encode((NEXT if turn else "") + question + ANSWER), tokens)
-                parts = [(self.encode(text), seen) for text, seen in parts] + [(self.encode("<|im_end|>"), ())]
-                answered = [token for said, _ in parts for token in said]
-                ids += asked + answered
-                labels += [IGNORE] * len(asked) + answered
-                marks += [()] * (len(asked) - 1) + [seen for said, seen in parts for _ in said] + [()]
-            branch += [number] * (len(ids) - len(branch))
-        return ids, labels, branch, marks
+                asked = self.expand(self.tokenize((NEXT if turn else "") + question + ANSWER), tokens)
+                answered: list[int] = []
+                pointers: list[tuple[Pointer, ...]] = [()] * (len(asked) - 1)
+                for text, pointed in (*parts, ("<|im_end|>", ())):
+                    said = self.tokenize(text)
+                    answered += said
+                    pointers += [pointed] * len(said)
+                row.ids.extend(asked + answered)
+                row.labels.extend([IGNORE] * len(asked) + answered)
+                row.pointers.extend([*pointers, ()])
+            row.branch.extend([number] * (len(row.ids) - len(row.branch)))
+        return row
 
-    def rows(self, prefix, rows_of_dialogues, size) -> dict:
-        """Batch's text fields: dialogues of every row packed behind the same prefix and padded to one length.
+    def rows(self, prefix: list[int], rows_of_dialogues: list[list[Dialogue]], size: tuple[int, int]) -> dict:
+        """Batch's text fields: the dialogues of every row packed behind the same prefix and padded to one length.
 
-        size: (width, height) of a picture or a video's slice in visual tokens.
+        size: (width, height) of a picture or of a video's slice in visual tokens.
         """
-        packed = [self.branches(dialogues, size[0] * size[1]) for dialogues in rows_of_dialogues]
-        length = len(prefix) + max(len(p[0]) for p in packed)
-        shape = (len(packed), length)
-        out = {
-            "input_ids": torch.full(shape, self.tokenizer.pad_token_id), "labels": torch.full(shape, IGNORE),
-            "branch": torch.full(shape, -1), "target": torch.full((*shape, 4), float("nan")),
+        packed = [self.pack(dialogues, size[0] * size[1]) for dialogues in rows_of_dialogues]
+        begin = len(prefix)
+        shape = (len(packed), begin + max(len(row.ids) for row in packed))
+        input_ids = torch.full(shape, self.tokenizer.pad_token_id)
+        labels = torch.full(shape, IGNORE)
+        branch = torch.full(shape, -1)
+        target = torch.full((*shape, 4), float("nan"))
+        input_ids[:, :begin] = torch.tensor(prefix)
+        branch[:, :begin] = 0
+        pointers: list[tuple[int, int, int, int]] = []
+        for number, row in enumerate(packed):
+            end = begin + len(row.ids)
+            input_ids[number, begin:end] = torch.tensor(row.ids)
+            labels[number, begin:end] = torch.tensor(row.labels)
+            branch[number, begin:end] = torch.tensor(row.branch)
+            target[number, begin:end] = torch.tensor([_fractions(pointed, size) for pointed in row.pointers])
+            visual = [position for position, token in enumerate(prefix + row.ids) if token in self.pads]
+            for position, pointed in enumerate(row.pointers, begin):
+                pointers += [(number, p.head, position, self._pointed_at(visual, p, size)) for p in pointed]
+        return {
+            "input_ids": input_ids, "labels": labels, "branch": branch, "target": target,
+            "pointers": torch.tensor(pointers, dtype=torch.long).view(-1, 4),
+            "kinds": [[dialogue.kind for dialogue in dialogues] for dialogues in rows_of_dialogues],
         }  # fmt: skip
-        out["input_ids"][:, : len(prefix)], out["branch"][:, : len(prefix)] = torch.tensor(prefix), 0
-        looks = []
-        for row, (ids, labels, branch, marks) in enumerate(packed):
-            visual = [i for i, token in enumerate(prefix + ids) if token in self.pads]
-            span = slice(len(prefix), len(prefix) + len(ids))
-            out["input_ids"][row, span], out["labels"][row, span] = torch.tensor(ids), torch.tensor(labels)
-            out["branch"][row, span] = torch.tensor(branch)
-            out["target"][row, span] = torch.tensor([_fractions(seen, size) for seen in marks])
-            for position, seen in enumerate(marks, len(prefix)):
-                looks += [(row, mark.head, position, self._column(visual, mark, size)) for mark in seen]
-        kinds = [[d.kind for d in dialogues] for dialogues in rows_of_dialogues]
-        return out | {"looks": torch.tensor(looks, dtype=torch.long).view(-1, 4), "kinds": kinds}
 
     @staticmethod
-    def _column(visual: list[int], mark: questions.Mark, size: tuple[int, int]) -> int:
-        """Position of the visual token to look at; the very first token stands for what is not there."""
-        if mark == questions.NOWHERE:
+    def _pointed_at(visual: list[int], pointer: Pointer, size: tuple[int, int]) -> int:
+        """Position of the token to point to, one of the positions `visual` of visual tokens; the very first token
+        stands for what is not there.
+        """
+        if pointer == questions.NOWHERE:
             return 0
-        return visual[mark.number * size[0] * size[1] + _cell(mark.shape, size)]
+        return visual[pointer.number * size[0] * size[1] + _token_of(pointer.shape, size)]
 
 
-def _scene_dialogues(rng, scene, count, kinds):
+# ---- random batches: the order of the draws decides what a seed gives, and must stay ---------------------------------
+
+
+def sample_grid(rng: random.Random, low: float, high: float) -> tuple[int, int]:
+    """(height, width) in visual tokens: between low and high of them, log-uniform, of an aspect ratio up to 1:2."""
+    tokens = low * (high / low) ** rng.random()
+    aspect = 2 ** rng.uniform(-1, 1)
+    return max(3, round((tokens / aspect) ** 0.5)), max(3, round((tokens * aspect) ** 0.5))
+
+
+def image_batch(rng, packer, size: int, grid, kinds=questions.KINDS, count: int = 5, most=scenes.MAX_SHAPES) -> Batch:
+    """`size` pictures of up to `most` shapes, with up to `count` dialogues of `kinds` each."""
+    drawn = _pictures(rng, grid, size, most=most)
+    lender = scenes.sample_scene(rng, (84, 84))  # lends its words to questions about textures
+    dialogues = []
+    for _, scene in drawn:
+        if scene:
+            dialogues.append(_scene_dialogues(rng, scene, count, kinds))
+        else:
+            dialogues.append([questions.about_photo(rng, lender) for _ in range(3)])
+    return _picture_batch(packer, grid, 1, drawn, dialogues)
+
+
+def pair_batch(rng, packer, size: int, grid, count: int = 5) -> Batch:
+    """`size` pairs of pictures of one grid, with questions that need both or say which."""
+
+    def ask(first: scenes.Scene, second: scenes.Scene) -> list[Dialogue]:
+        return [questions.about_pair(rng, first, second) for _ in range(count)]
+
+    return _two_pictures(rng, packer, size, grid, 2, ask)
+
+
+def new_picture_batch(rng, packer, size: int, grid) -> Batch:
+    """`size` conversations about a picture in which another one follows."""
+
+    def ask(first: scenes.Scene, second: scenes.Scene) -> list[Dialogue]:
+        return [questions.about_new_picture(rng, first, second)]
+
+    return _two_pictures(rng, packer, size, grid, 1, ask)
+
+
+def video_batch(rng, packer, size: int, grid, count: int = 4) -> Batch:
+    """`size` videos of 2·grid[0] frames, with questions about what moves and which way."""
+    slices, height, width = grid
+    videos = [scenes.sample_video(rng, (width * TOKEN_SIDE, height * TOKEN_SIDE), slices * 2) for _ in range(size)]
+    frames = [torch.from_numpy(np.stack([np.asarray(f) for f in v.frames])).permute(0, 3, 1, 2) for v in videos]
+    covers = torch.stack([covered for video in videos for covered in _slice_coverage(video, grid)])
+    values = packer.processor.video_processor(frames, do_resize=False, return_tensors="pt")["pixel_values_videos"]
+    dialogues = [
+        [questions.about_video(rng, video.mover, video.direction, slices) for _ in range(count)] for video in videos
+    ]
+    text = packer.rows(packer.prefix(1, "video", slices * height * width), dialogues, (width, height))
+    return Batch(values, grid, 1, True, covers=covers, **text)
+
+
+def text_batch(rng, packer, size: int, count: int = 6) -> Batch:
+    """Dialogues without any picture: off-topic questions, and questions about a picture that is missing."""
+    lender = scenes.sample_scene(rng, (84, 84))
+    makers = (questions.off_topic, lambda r: questions.without_picture(r, lender))
+    dialogues = [[rng.choice(makers)(rng) for _ in range(count)] for _ in range(size)]
+    text = packer.rows(packer.prefix(0, "image", 0), dialogues, (1, 1))
+    return Batch(torch.zeros(0, PATCH_VALUES), (0, 0, 0), 0, False, covers=torch.zeros(0, 0, 8), **text)
+
+
+def _two_pictures(rng, packer, size: int, grid, first: int, ask: Callable) -> Batch:
+    """`size` rows with the dialogues that `ask(scene, other)` makes; `first` pictures come before all questions."""
+    drawn = _pictures(rng, grid, 2 * size, textured=0)
+    dialogues = [ask(drawn[i][1], drawn[i + 1][1]) for i in range(0, len(drawn), 2)]
+    return _picture_batch(packer, grid, first, drawn, dialogues)
+
+
+def _picture_batch(packer, grid, first: int, drawn, dialogues: list[list[Dialogue]]) -> Batch:
+    """Of drawn pictures (see `_pictures`), the same number in each row; `first` of them come before all questions."""
+    _, height, width = grid
+    text = packer.rows(packer.prefix(first, "image", height * width), dialogues, (width, height))
+    covers = torch.stack([coverage(scene, height, width) for _, scene in drawn])
+    pictures = [picture for picture, _ in drawn]
+    values = packer.processor.image_processor(pictures, do_resize=False, return_tensors="pt")["pixel_values"]
+    return Batch(values, grid, len(drawn) // len(dialogues), False, covers=covers, **text)
+
+
+def _scene_dialogues(rng, scene: scenes.Scene, count: int, kinds) -> list[Dialogue]:
     """Up to `count` different dialogues; one in ten is off the topic."""
-    found = {}
+    found: dict[tuple[str, str], Dialogue] = {}
     for kind in rng.choices(kinds, k=count * 2):
         dialogue = questions.off_topic(rng) if rng.random() < 0.1 else questions.about_scene(rng, scene, kind)
         if dialogue and len(found) < count:
@@ -190,85 +299,40 @@ def _scene_dialogues(rng, scene, count, kinds):
     return list(found.values()) or [questions.off_topic(rng)]
 
 
-def _pictures(rng, grid, amount, textured=0.1, most=scenes.MAX_SHAPES):
-    """`amount` pictures of one grid, each with its Scene, or None for a texture."""
+def _pictures(
+    rng, grid, amount: int, textured: float = 0.1, most: int = scenes.MAX_SHAPES
+) -> list[tuple[Image.Image, scenes.Scene | None]]:
+    """`amount` pictures of one grid, each with its Scene, or None for a texture (a share of `textured`)."""
     _, height, width = grid
-    size, out = (width * 28, height * 28), []
+    size = (width * TOKEN_SIDE, height * TOKEN_SIDE)
+    pictures: list[tuple[Image.Image, scenes.Scene | None]] = []
     for _ in range(amount):
         if rng.random() < textured:
-            out.append((textures.sample_texture(rng, size), None))
+            pictures.append((textures.sample_texture(rng, size), None))
             continue
-        scene = scenes.sample_scene(rng, _native(rng, height, width), rng.randint(1, most))
-        out.append((_resized(rng, scene.image, size), scene))
-    return out
+        scene = scenes.sample_scene(rng, _size_before_resizing(rng, height, width), rng.randint(1, most))
+        pictures.append((_resized(rng, scene.image, size), scene))
+    return pictures
 
 
-def _patches(packer, pictures) -> torch.Tensor:
-    return packer.processor.image_processor(pictures, do_resize=False, return_tensors="pt")["pixel_values"]
+def _size_before_resizing(rng, height: int, width: int) -> tuple[int, int]:
+    """(width, height) to draw at, so that the model meets pictures enlarged and reduced as well as sharp."""
+    scale = TOKEN_SIDE * rng.choice([1, 1, rng.uniform(0.35, 1), rng.uniform(1, 1.6)])
+    scale = max(scale, 84 / min(height, width))
+    return round(width * scale), round(height * scale)
 
 
-def image_batch(rng, packer, size: int, grid, kinds=questions.KINDS, count: int = 5, most=scenes.MAX_SHAPES) -> Batch:
-    """`size` pictures with up to `count` dialogues each."""
-    drawn = _pictures(rng, grid, size, most=most)
-    stand_in = scenes.sample_scene(rng, (84, 84))
-    dialogues = [
-        _scene_dialogues(rng, scene, count, kinds)
-        if scene
-        else [questions.about_photo(rng, stand_in) for _ in range(3)]
-        for _, scene in drawn
-    ]
-    text = packer.rows(packer.prefix(1, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
-    covers = torch.stack([coverage(scene, grid[1], grid[2]) for _, scene in drawn])
-    return Batch(_patches(packer, [p for p, _ in drawn]), grid, 1, False, covers=covers, **text)
+def _resized(rng, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Bring a picture to `size` as the processor would; sometimes with noise, as a camera or JPEG leaves."""
+    image = image.resize(size, Image.Resampling.BICUBIC)
+    return textures.grain(rng, image) if rng.random() < 0.2 else image
 
 
-def pair_batch(rng, packer, size: int, grid, count: int = 5) -> Batch:
-    """`size` pairs of pictures of one grid, with questions that need both or say which."""
-
-    def ask(*pair) -> list[questions.Dialogue]:
-        return [questions.about_pair(rng, *pair) for _ in range(count)]
-
-    return _two_pictures(rng, packer, size, grid, 2, ask)
-
-
-def new_picture_batch(rng, packer, size: int, grid) -> Batch:
-    """`size` conversations about a picture in which another one follows."""
-    return _two_pictures(rng, packer, size, grid, 1, lambda *pair: [questions.about_new_picture(rng, *pair)])
-
-
-def _two_pictures(rng, packer, size: int, grid, first: int, ask: Callable) -> Batch:
-    """`size` rows with the dialogues that `ask(scene, other)` makes; `first` pictures come before all questions."""
-    drawn = _pictures(rng, grid, 2 * size, textured=0)
-    dialogues = [ask(drawn[i][1], drawn[i + 1][1]) for i in range(0, len(drawn), 2)]
-    text = packer.rows(packer.prefix(first, "image", grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
-    covers = torch.stack([coverage(scene, grid[1], grid[2]) for _, scene in drawn])
-    return Batch(_patches(packer, [p for p, _ in drawn]), grid, 2, False, covers=covers, **text)
-
-
-def video_batch(rng, packer, size: int, grid, count: int = 4) -> Batch:
-    """`size` videos of 2·grid[0] frames, with questions about what moves and which way."""
-    clips = [scenes.sample_video(rng, (grid[2] * 28, grid[1] * 28), grid[0] * 2) for _ in range(size)]
-    frames = [torch.from_numpy(np.stack([np.asarray(f) for f in c[0]])).permute(0, 3, 1, 2) for c in clips]
-    covers = torch.stack([cover for c in clips for cover in _slices(c, grid)])
-    values = packer.processor.video_processor(frames, do_resize=False, return_tensors="pt")["pixel_values_videos"]
-    dialogues = [[questions.about_video(rng, c[1], c[2], grid[0]) for _ in range(count)] for c in clips]
-    text = packer.rows(packer.prefix(1, "video", grid[0] * grid[1] * grid[2]), dialogues, (grid[2], grid[1]))
-    return Batch(values, grid, 1, True, covers=covers, **text)
-
-
-def _slices(clip, grid) -> list[torch.Tensor]:
-    """What the tokens of each temporal slice of a clip (see scenes.sample_video) cover."""
-    frames, mover, direction, others, background = clip
-    return [
-        coverage(scenes.Scene(frames[0], (*others, shape), background), *grid[1:], shape, direction)
-        for shape in scenes.moved(mover, direction, grid[0])
-    ]
-
-
-def text_batch(rng, packer, size: int, count: int = 6) -> Batch:
-    """Dialogues without any picture: off-topic questions, and questions about a picture that is missing."""
-    scene = scenes.sample_scene(rng, (84, 84))
-    makers = (questions.off_topic, lambda r: questions.without_picture(r, scene))
-    dialogues = [[rng.choice(makers)(rng) for _ in range(count)] for _ in range(size)]
-    text = packer.rows(packer.prefix(0, "image", 0), dialogues, (1, 1))
-    return Batch(torch.zeros(0, 1176), (0, 0, 0), 0, False, covers=torch.zeros(0, 0, 8), **text)
+def _slice_coverage(video: scenes.Video, grid) -> list[torch.Tensor]:
+    """What the visual tokens of each temporal slice of a video cover."""
+    slices, height, width = grid
+    covered = []
+    for mover in scenes.way_points(video.mover, video.direction, slices):
+        scene = scenes.Scene(video.frames[0], (*video.others, mover), video.background)
+        covered.append(coverage(scene, height, width, mover, video.direction))
+    return covered

@@ -1,9 +1,12 @@
 """Qwen2-VL's forward pass for packed training batches, on the model's own modules.
 
 Transformers' forward loops over pictures in Python and takes one conversation a row. A training batch has pictures of
-one size and several questions as branches behind a shared prefix; here the vision tower runs on it as one dense
+one size and several questions as branches behind a shared prefix; here the vision encoder runs on it as one dense
 tensor, and the language model with a block mask and restarting positions. A test holds both equal to Transformers'
 own forward. Not here: generation, caching, pictures of different sizes.
+
+    features = encode(model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+    states = forward_language(model, batch, features)
 """
 
 import torch
@@ -14,8 +17,10 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
 )
 
 
-def see(visual, pixel_values: torch.Tensor, slices: int, grid_hw: tuple[int, int]) -> torch.Tensor:
-    """Features (slices, height·width, hidden) of `slices` pictures or video slices of height × width merged tokens."""
+def encode(visual, pixel_values: torch.Tensor, slices: int, grid_hw: tuple[int, int]) -> torch.Tensor:
+    """Features (slices, height·width, hidden) of `slices` pictures or temporal slices of videos, each of
+    height × width visual tokens. visual: the model's vision encoder.
+    """
     height, width = grid_hw
     weight = visual.patch_embed.proj.weight
     x = F.linear(pixel_values.to(weight.dtype), weight.view(weight.shape[0], -1)).view(slices, height * width * 4, -1)
@@ -38,47 +43,47 @@ def _vision_attention(attention, x, cos, sin):
     return attention.proj(mixed.transpose(1, 2).reshape(slices, patches, -1))
 
 
-def positions(model, batch) -> torch.Tensor:
+def position_ids(model, batch) -> torch.Tensor:
     """M-RoPE positions (3, B, L): the prefix as Transformers counts it, every branch from where the prefix ends.
 
     A picture may also stand in a branch, if it is the only branch of its row.
     """
     t, h, w = batch.grid
-    inside = int((batch.branch[0] == 0).sum())
+    prefix_length = int((batch.branch[0] == 0).sum())
     grids = torch.tensor([[t, 2 * h, 2 * w]] * batch.media) if batch.media else None
-    if (batch.input_ids[:, inside:] == model.config.image_token_id).any():
+    if (batch.input_ids[:, prefix_length:] == model.config.image_token_id).any():
         rows, mask = len(batch.input_ids), (batch.branch >= 0).long()
         return model.model.get_rope_index(batch.input_ids, grids.repeat(rows, 1), attention_mask=mask)[0]
     kind = {"video_grid_thw": grids} if batch.video else {"image_grid_thw": grids}
-    prefix, _ = model.model.get_rope_index(batch.input_ids[:1, :inside], **kind)
+    prefix, _ = model.model.get_rope_index(batch.input_ids[:1, :prefix_length], **kind)
     columns = torch.arange(batch.branch.shape[1], device=batch.branch.device)
-    fresh = batch.branch != batch.branch.roll(1, dims=1)
-    start = (columns * fresh).cummax(dim=1).values  # where each token's branch begins
-    out = (columns - start + prefix.max() + 1).expand(3, -1, -1).clone()
-    out[:, :, :inside] = prefix
-    return out
+    is_first = batch.branch != batch.branch.roll(1, dims=1)  # of its branch
+    start = (columns * is_first).cummax(dim=1).values  # where each token's branch begins
+    positions = (columns - start + prefix.max() + 1).expand(3, -1, -1).clone()
+    positions[:, :, :prefix_length] = prefix
+    return positions
 
 
 def branch_mask(branch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask (B, 1, L, L): causal, and only towards the prefix (branch 0) or one's own branch."""
+    """Additive attention mask (B, 1, L, L): causal, and only towards the prefix (branch 0) or one's own branch."""
     causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
-    seen = causal & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
-    return torch.zeros(seen.shape, dtype=dtype, device=branch.device).masked_fill(~seen, torch.finfo(dtype).min)[
-        :, None
-    ]
+    allowed = causal & ((branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None]))
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=branch.device)
+    return mask.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def read(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-    """Hidden states of the language model, one (B, L, hidden) per layer and the normed last; features go where media
-    stand.
+def forward_language(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    """Hidden states (B, L, hidden) of the language model: one for each layer, and the last one normed.
+
+    features: of the vision encoder, which go where the placeholders of media stand; None without media.
     """
     language, config = model.model.language_model, model.config
     x = language.embed_tokens(batch.input_ids)
     if features is not None:
-        where = batch.input_ids == (config.video_token_id if batch.video else config.image_token_id)
-        x = x.masked_scatter(where[..., None], features.reshape(-1, x.shape[-1]).to(x.dtype))
-    place = positions(model, batch).to(x.device)
-    mask, angles = branch_mask(batch.branch, x.dtype), language.rotary_emb(x, place)
+        is_visual = batch.input_ids == (config.video_token_id if batch.video else config.image_token_id)
+        x = x.masked_scatter(is_visual[..., None], features.reshape(-1, x.shape[-1]).to(x.dtype))
+    mask = branch_mask(batch.branch, x.dtype)
+    angles = language.rotary_emb(x, position_ids(model, batch).to(x.device))
     states = []
     for layer in language.layers:
         x = layer(x, attention_mask=mask, position_embeddings=angles)
@@ -87,9 +92,9 @@ def read(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...
     return (*states, language.norm(x))
 
 
-def looks(model, batch, states, layer: int) -> torch.Tensor:
-    """Log-probabilities (B, 2, L, L) with which the first two heads of `layer` (at least 1) look from each token at
-    each other. They share one head of keys.
+def attention_log_probs(model, batch, states, layer: int) -> torch.Tensor:
+    """Log-probabilities (B, 2, L, L) with which the first two heads of `layer` (at least 1) attend from each token to
+    each other. They share one head of keys. states: those of `forward_language`.
     """
     language = model.model.language_model
     block = language.layers[layer]
@@ -97,7 +102,7 @@ def looks(model, batch, states, layer: int) -> torch.Tensor:
     width = attention.head_dim
     q = attention.q_proj(x)[..., : 2 * width].unflatten(2, (2, width)).transpose(1, 2)
     k = attention.k_proj(x)[:, None, :, :width]
-    cos, sin = language.rotary_emb(x, positions(model, batch).to(x.device))
+    cos, sin = language.rotary_emb(x, position_ids(model, batch).to(x.device))
     q, k = apply_multimodal_rotary_pos_emb(q, k, cos, sin, attention.config.rope_parameters["mrope_section"])
     scores = (q @ k.mT).float() * attention.scaling + branch_mask(batch.branch, torch.float32)
     return scores.log_softmax(dim=-1)

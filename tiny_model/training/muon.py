@@ -33,7 +33,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self):
+    def step(self) -> None:
+        """One update of all parameters that have a gradient."""
         for group in self.param_groups:
             by_shape: dict[tuple, list] = {}
             for parameter in group["params"]:
@@ -42,16 +43,18 @@ class Muon(torch.optim.Optimizer):
             for shape, parameters in by_shape.items():
                 self._update(group, shape, parameters)
 
-    def _update(self, group, shape, parameters):
-        wide = shape[0] <= shape[1]
+    def _update(self, group: dict, shape: tuple[int, int], parameters: list) -> None:
+        """The same for parameters of one shape."""
+        is_wide = shape[0] <= shape[1]
         updates = [self._momentum(p, group["momentum"]) for p in parameters]
-        stacked = orthogonalised(torch.stack([u if wide else u.T for u in updates]).to(self.precision))
+        stacked = orthogonalised(torch.stack([u if is_wide else u.T for u in updates]).to(self.precision))
         scale = group["lr"] * max(1, shape[0] / shape[1]) ** 0.5
         for parameter, update in zip(parameters, stacked, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_((update if wide else update.T).to(parameter.dtype), alpha=-scale)
+            parameter.add_((update if is_wide else update.T).to(parameter.dtype), alpha=-scale)
 
-    def _momentum(self, parameter, momentum):
+    def _momentum(self, parameter: torch.Tensor, momentum: float) -> torch.Tensor:
+        """The gradient, averaged over the last steps."""
         state = self.state[parameter]
         average = state.setdefault("average", torch.zeros_like(parameter))
         average.lerp_(parameter.grad, 1 - momentum)

@@ -1,4 +1,4 @@
-"""Pictures that are not drawn scenes, made from noise: what the embedded model learns to decline.
+"""Pictures that are not drawn scenes, made from noise: what the practice model learns to decline.
 
 No photograph is used in training: photographs are for the evaluation. These only share their statistics: overlapping
 things of every size ("dead leaves", Lee, Mumford & Huang 2001), detail at every scale (1/f noise), stripes and
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 
 def _colour(rng: random.Random, spread: int = 255) -> tuple[int, int, int]:
+    """A random RGB colour, nearly gray where `spread` is small."""
     base = rng.randint(0, 255)
     return tuple(max(0, min(255, base + rng.randint(-spread, spread))) for _ in range(3))
 
@@ -20,7 +21,8 @@ def fractal_noise(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     """Noise summed over octaves, in one or three channels of random contrast."""
     width, height = size
     numbers = np.random.default_rng(rng.getrandbits(32))
-    channels, total = rng.choice([1, 3]), np.zeros((height, width, 3), np.float32)
+    channels = rng.choice([1, 3])
+    total = np.zeros((height, width, 3), np.float32)
     falloff = rng.uniform(0.4, 1.0)
     for octave in range(7):
         cells = 2**octave + 1
@@ -36,11 +38,13 @@ def fractal_noise(rng: random.Random, size: tuple[int, int]) -> Image.Image:
 def dead_leaves(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     """Opaque things of power-law size that hide one another, then blur and grain."""
     image = Image.new("RGB", size, _colour(rng))
-    canvas, spread = ImageDraw.Draw(image), rng.choice([0, 20, 60, 160])
+    canvas = ImageDraw.Draw(image)
+    spread = rng.choice([0, 20, 60, 160])
     for _ in range(rng.randint(40, 250)):
         r = min(size) * 0.5 * rng.uniform(0.15, 1) ** rng.uniform(1.5, 4)
-        x, y, kind = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.random()
-        if kind < 0.5:
+        x = rng.uniform(0, size[0])
+        y = rng.uniform(0, size[1])
+        if rng.random() < 0.5:
             canvas.ellipse((x - r, y - r * rng.uniform(0.4, 1), x + r, y + r), fill=_colour(rng, spread))
         else:
             corners = [(x + rng.uniform(-r, r), y + rng.uniform(-r, r)) for _ in range(rng.randint(3, 7))]
@@ -50,9 +54,11 @@ def dead_leaves(rng: random.Random, size: tuple[int, int]) -> Image.Image:
 
 def marks(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     """Rows of short strokes, stripes or bricks: text and fabric from afar."""
-    paper, ink = _colour(rng, 30), _colour(rng, 30)
+    paper = _colour(rng, 30)
+    ink = _colour(rng, 30)
     image = Image.new("RGB", size, paper)
-    canvas, step = ImageDraw.Draw(image), rng.randint(4, 24)
+    canvas = ImageDraw.Draw(image)
+    step = rng.randint(4, 24)
     length = rng.choice([step // 2, step * 2, size[0]])
     for y in range(0, size[1], step):
         x = rng.randint(0, step)
@@ -65,16 +71,18 @@ def marks(rng: random.Random, size: tuple[int, int]) -> Image.Image:
 
 def spots(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     """Blurred or grained spots on a dark or even ground: a night sky, a specimen, something under a lens."""
-    image = Image.new("RGB", size, tuple(v // 4 for v in _colour(rng, 20)) if rng.random() < 0.7 else _colour(rng, 30))
+    is_dark = rng.random() < 0.7
+    ground = tuple(v // 4 for v in _colour(rng, 20)) if is_dark else _colour(rng, 30)
+    image = Image.new("RGB", size, ground)
     canvas = ImageDraw.Draw(image)
     for _ in range(rng.choice([1, 2, 8, 40, 120])):
         r = min(size) * rng.uniform(0.01, 0.45) * rng.random()
-        x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
+        x = rng.uniform(0, size[0])
+        y = rng.uniform(0, size[1])
         canvas.ellipse((x - r, y - r, x + r, y + r), fill=_colour(rng, 80))
-    textured = Image.blend(
-        image.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6))), fractal_noise(rng, size), rng.uniform(0.1, 0.5)
-    )
-    return grain(rng, textured)
+    blurred = image.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6)))
+    noise = fractal_noise(rng, size)
+    return grain(rng, Image.blend(blurred, noise, rng.uniform(0.1, 0.5)))
 
 
 def grain(rng: random.Random, image: Image.Image) -> Image.Image:

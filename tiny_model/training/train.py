@@ -1,4 +1,4 @@
-"""Train the embedded model: `python -m tiny_model.training.train --stage vision`, then `--stage joint --int4`.
+"""Train the practice model: `python -m tiny_model.training.train --stage vision`, then `--stage joint --int4`.
 
 Two stages, both counted in steps so that a seed reproduces them, both resumable (the same command goes on from the
 last checkpoint):
@@ -7,8 +7,8 @@ last checkpoint):
 language model: early layers say the row and column of a visual token and the size of the grid, a later one the box of
 what the answer speaks of.
 
-Not here: how batches are made (`batches.py`), what is minimised (`losses.py`), how the result is measured
-(`evaluate.py`).
+Not here: how batches are made (`batches`), what is minimised (`losses`), how the result is measured
+(`tiny_model.evaluate`).
 """
 
 import argparse
@@ -18,6 +18,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -25,18 +26,22 @@ from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
 
 from tiny_model import questions, scenes
 from tiny_model.training import batches, forward, losses
-from tiny_model.training.model import build_model, build_processor
+from tiny_model.training.architecture import build_model, build_processor
 from tiny_model.training.muon import Muon
 
-WEIGHTS = Path(__file__).parent / "weights"
+FOLDER = Path(__file__).parent.parent  # tiny_model/
+WEIGHTS = FOLDER / "weights"
+LOG = FOLDER / "log.jsonl"
 STEPS = {"vision": 2000, "joint": 6000}
 VISION_TOKENS, JOINT_TOKENS, OTHER_TOKENS = 1600, 800, 320  # visual tokens of one batch
 DENSE_WEIGHT, OTHER_WEIGHT = 0.5, 0.4  # in the joint stage, see Trainer.loss_of and Trainer.draw
 FIRST_KINDS = ("colour", "shape", "where", "count", "is_there")
 HARDER = ("conversation", *["describe"] * 3, "count", "count", "many", "locate", "follow_up")  # asked more often
 ALL_KINDS = (*questions.KINDS, *HARDER)
-CHATS = 0.25  # share of the batches that are long conversations, after these lessons:
 LESSONS = 0.3  # share of the joint stage that goes from simple to all; a trained model has it behind it
+CHATS = 0.25  # share of the batches that are long conversations, after the lessons
+SAVE_EVERY, REPORT_EVERY = 125, 50  # steps
+TENSORS = ("pixel_values", "input_ids", "labels", "branch", "target", "pointers", "covers")  # of a batch
 
 
 def sample_grid(rng, progress: float) -> tuple[int, int, int]:
@@ -80,33 +85,40 @@ def video_batch(rng, packer) -> batches.Batch:
     return batches.video_batch(rng, packer, max(3, OTHER_TOKENS // (grid[0] * grid[1] * grid[2])), grid)
 
 
-def add_up(tally: dict, more: dict):
+def add_up(tally: dict[str, list[int]], more: dict[str, list[int]]) -> None:
     """Add {kind: [right, asked]} to a tally of the same form."""
     for kind, counts in more.items():
         tally[kind] = [a + b for a, b in zip(tally.get(kind, (0, 0)), counts, strict=True)]
 
 
 class Trainer:
-    """One stage of training: its data, optimizers, checkpoint and log."""
+    """One stage of training: its data, optimizers, checkpoint and log.
 
-    def __init__(self, options):
-        self.options, self.device = options, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    options: those of the command line (see `main`). A checkpoint that is there already is gone on from.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder = Path(options.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processor = self._processor()
         self.model = build_model(self.processor.tokenizer).to(self.device)
         self.heads = losses.Heads(self.model.config.text_config.hidden_size).to(self.device)
-        self.packer, self.table = batches.Packer(self.processor), losses.token_weights(self.processor.tokenizer)
+        self.packer = batches.Packer(self.processor)
+        self.token_weights = losses.token_weights(self.processor.tokenizer)
         self.steps = options.steps or STEPS[options.stage]
-        self.step, self.rng = 0, random.Random(f"{options.seed} {options.stage}")
+        self.step = 0
+        self.rng = random.Random(f"{options.seed} {options.stage}")
         self.optimizers = self._optimizers()
         self._resume()
 
-    def _optimizers(self):
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """Muon for the model's matrices; AdamW for embeddings, biases, norms, convolutions and the throw-away heads."""
         named = dict(self.model.named_parameters()) | {f"heads.{n}": p for n, p in self.heads.named_parameters()}
         matrices = [p for n, p in named.items() if p.ndim == 2 and "embed" not in n and not n.startswith("heads")]
-        taken = {id(p) for p in matrices}
-        rest = [p for p in named.values() if id(p) not in taken]
+        matrix_ids = {id(p) for p in matrices}
+        rest = [p for p in named.values() if id(p) not in matrix_ids]
         self.parameters = [*matrices, *rest]
         rate = self.options.rate
         precision = torch.bfloat16 if self.options.bfloat16 else torch.float32
@@ -120,17 +132,19 @@ class Trainer:
 
     def _processor(self):
         """Built at the first start and kept beside the checkpoints: what a token means must not change under them."""
-        kept = self.folder / "processor"
-        if not kept.exists():
+        folder = self.folder / "processor"
+        if not folder.exists():
             start = Path(self.options.start or "")
             processor = AutoProcessor.from_pretrained(start) if (start / "config.json").exists() else build_processor()
-            processor.save_pretrained(kept)
-        return AutoProcessor.from_pretrained(kept)
+            processor.save_pretrained(folder)
+        return AutoProcessor.from_pretrained(folder)
 
     def checkpoint(self, stage: str) -> Path:
+        """The file that `stage` goes on from."""
         return self.folder / f"{stage}.pt"
 
-    def save(self):
+    def save(self) -> None:
+        """Write the checkpoint: all that a stage needs to go on as if it had never stopped."""
         state = {
             "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
@@ -143,12 +157,16 @@ class Trainer:
         torch.save(state, part)
         part.replace(self.checkpoint(self.options.stage))
 
-    def _resume(self):
+    def _resume(self) -> None:
         """Go on where this stage stopped, else start it from the weights that the stage before it (or --start) left."""
-        own, before = self.checkpoint(self.options.stage), Path(self.options.start or self.checkpoint("vision"))
-        source = own if own.exists() else before if self.options.stage == "joint" else None
-        self.trained = before.is_dir() or before.stem == "joint"
-        if source is None:
+        own = self.checkpoint(self.options.stage)
+        before = Path(self.options.start or self.checkpoint("vision"))
+        self.was_trained = before.is_dir() or before.stem == "joint"
+        if own.exists():
+            source = own
+        elif self.options.stage == "joint":
+            source = before
+        else:
             return
         if source.is_dir():  # a trained model; the heads, which are not part of it, are learnt anew
             trained = Qwen2VLForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
@@ -164,20 +182,20 @@ class Trainer:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
 
-    def schedule(self):
-        """Warm-up over 100 steps, constant, then a linear fall over the last half."""
+    def schedule(self) -> None:
+        """Set the learning rates of the next step: warm-up over 100 steps, constant, linear fall over the last half."""
         factor = min(1, (self.step + 1) / 100, 2 * (1 - self.step / self.steps) + 0.002)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["peak"] * factor
 
-    def draw(self):
-        """The batches of one step: (weight, batch).
+    def draw(self) -> Iterator[tuple[float, batches.Batch]]:
+        """The batches of one step, each with its weight in the loss.
 
         What is rarer or easier goes along with a small weight: alone in a step, its gradients would rule the update,
         because Muon's updates all have one size.
         """
-        progress = max(self.step / self.steps, LESSONS if self.trained else 0)
+        progress = max(self.step / self.steps, LESSONS if self.was_trained else 0)
         if self.options.stage == "vision":
             yield 1.0, dense_batch(self.rng, self.packer, progress, VISION_TOKENS)
             yield OTHER_WEIGHT, video_batch(self.rng, self.packer)
@@ -186,18 +204,18 @@ class Trainer:
         if progress > 0.2 and self.rng.random() < 0.8:
             yield OTHER_WEIGHT, other_batch(self.rng, self.packer)
 
-    def loss_of(self, batch) -> tuple[torch.Tensor, dict]:
-        """Loss of one batch, and what to log."""
+    def loss_of(self, batch: batches.Batch) -> tuple[torch.Tensor, dict]:
+        """Loss of one batch, and what to log: encode its pictures, forward the language model, compare."""
         features = None
         if batch.media:
             slices = len(batch.labels) * batch.media * batch.grid[0]
-            features = forward.see(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+            features = forward.encode(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
             covered, hits = losses.dense_loss(self.heads, features, batch.covers)
             log = {"motion": hits["motion"]} if batch.video else hits
         if self.options.stage == "vision":
             return covered, log
-        states = forward.read(self.model, batch, features)
-        total, right = losses.answer_loss(self.model, states[-1], batch, self.table)
+        states = forward.forward_language(self.model, batch, features)
+        total, right = losses.answer_loss(self.model, states[-1], batch, self.token_weights)
         exact = {"exact": losses.exact_by_kind(batch, right)}
         if not batch.media:
             return total, exact
@@ -207,8 +225,10 @@ class Trainer:
         return total + place + DENSE_WEIGHT * covered, log | exact
 
     @contextlib.contextmanager
-    def rounded(self):
-        """Inside, the language model's layers are as the INT4 export rounds them; the exact weights are what learns."""
+    def rounded(self) -> Iterator[None]:
+        """Inside, with --int4, the language model's layers are as the INT4 export rounds them; the exact weights are
+        what learns.
+        """
         layers = self.model.model.language_model.layers
         exact = {p: p.data for p in layers.parameters() if p.ndim == 2} if self.options.int4 else {}
         for parameter, data in exact.items():
@@ -219,9 +239,10 @@ class Trainer:
 
     def backward(self) -> dict:
         """Gradients of one step; returns what to log."""
-        logs, exact = {}, {}
+        logs: dict = {}
+        exact: dict[str, list[int]] = {}
         for weight, batch in self.draw():
-            for name in ("pixel_values", "input_ids", "labels", "branch", "target", "looks", "covers"):
+            for name in TENSORS:
                 setattr(batch, name, getattr(batch, name).to(self.device))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
                 loss, log = self.loss_of(batch)
@@ -230,9 +251,12 @@ class Trainer:
             logs |= {name: value for name, value in log.items() if name not in logs or math.isnan(logs[name])}
         return logs | {"exact": exact}
 
-    def train(self, until: int | None = None):
+    def train(self, until: int | None = None) -> None:
         """Take the steps that are left of the stage, or those up to `until`; checkpoint and report on the way."""
-        began, until, tally, logs = time.time(), until or self.steps, {}, []
+        started = time.time()
+        until = until or self.steps
+        tally: dict[str, list[int]] = {}
+        logs: list[dict] = []
         while self.step < until:
             self.schedule()
             with self.rounded():
@@ -244,17 +268,17 @@ class Trainer:
             self.step += 1
             logs.append({k: v for k, v in log.items() if k != "exact"})
             add_up(tally, log["exact"])
-            if self.step % 50 == 0 or self.step == until:
-                self.report(logs, tally, time.time() - began)
+            if self.step % REPORT_EVERY == 0 or self.step == until:
+                self.report(logs, tally, time.time() - started)
                 tally, logs = {}, []
-            if self.step % 125 == 0 or self.step == until:
+            if self.step % SAVE_EVERY == 0 or self.step == until:
                 self.save()
 
-    def report(self, logs, tally, seconds):
+    def report(self, logs: list[dict], tally: dict[str, list[int]], seconds: float) -> None:
         """One line on the screen and in the log: means since the last one."""
         names = sorted({n for log in logs for n in log})
-        values = {n: [log[n] for log in logs if n in log and log[n] == log[n]] for n in names}
-        stage = "joint again" if self.trained else self.options.stage
+        values = {n: [log[n] for log in logs if n in log and not math.isnan(log[n])] for n in names}
+        stage = "joint again" if self.was_trained else self.options.stage
         row = {"stage": stage, "step": self.step, "of": self.steps, "seconds": round(seconds)}
         row |= {n: round(sum(v) / len(v), 3) for n, v in values.items() if v}
         row["exact"] = {k: round(good / asked, 3) for k, (good, asked) in sorted(tally.items())}
@@ -262,18 +286,18 @@ class Trainer:
             log.write(json.dumps(row) + "\n")
         print(" ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
-    def export(self):
+    def export(self) -> None:
         """Write the model as a Hugging Face folder, in half precision, and the log beside it.
 
         Going on from trained weights, the log goes on as well.
         """
         copy.deepcopy(self.model).to(torch.float16).save_pretrained(WEIGHTS)
         self.processor.save_pretrained(WEIGHTS)
-        with open(WEIGHTS.parent / "log.jsonl", "a" if self.trained else "w", encoding="utf-8") as log:
+        with open(LOG, "a" if self.was_trained else "w", encoding="utf-8") as log:
             log.write((self.folder / "log.jsonl").read_text(encoding="utf-8"))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=STEPS, required=True)
     parser.add_argument("--steps", type=int, help="length of the stage, which sets its learning-rate schedule")

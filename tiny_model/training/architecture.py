@@ -1,6 +1,6 @@
-"""The embedded model's parts, untrained: tokenizer, processor and configuration, all of Qwen2-VL's own classes.
+"""The practice model's parts, untrained: tokenizer, processor and configuration, all of Qwen2-VL's own classes.
 
-Here: what is built once before training. Not here: data (`scenes.py`, `questions.py`), the training (`train.py`).
+Here: what is built once before training. Not here: data (`scenes`, `questions`), the training (`train`).
 
 Three sizes are chosen for a reason:
 - widths are multiples of 128, the group size of the default INT4 compression;
@@ -12,6 +12,7 @@ further back is not found;
 not twelve.
 """
 
+import itertools
 import random
 
 import torch
@@ -25,6 +26,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from adapters.qwen_vl import PIXELS_PER_TOKEN
 from tiny_model import questions
 from tiny_model.scenes import sample_scene, sample_video
 
@@ -36,8 +38,7 @@ SPECIAL_TOKENS = (
 )  # fmt: skip
 VOCABULARY = 1024
 SYSTEM = "You are a helpful assistant."
-PIXELS_PER_TOKEN = 28 * 28  # 2 × 2 merged patches of 14 × 14
-MIN_TOKENS, MAX_TOKENS = 16, 400
+MIN_VISUAL_TOKENS, MAX_VISUAL_TOKENS = 16, 400  # of a picture, unless the caller says otherwise
 INITIAL_DEVIATION = 0.06  # of the weights; the usual 0.02 leaves a model of this width blind
 
 # Qwen2-VL's template without its optional "Picture 1:" numbering.
@@ -63,8 +64,9 @@ def _corpus(count: int = 4000):
         scene = sample_scene(rng, (84, 84))
         dialogues = [questions.about_scene(rng, scene, rng.choice(questions.KINDS)), questions.off_topic(rng)]
         if rng.random() < 0.1:
-            _, mover, direction, _, _ = sample_video(rng, (28, 28), 1)
-            dialogues += [questions.about_video(rng, mover, direction), questions.about_pair(rng, scene, scene)]
+            video = sample_video(rng, (28, 28), 1)
+            dialogues.append(questions.about_video(rng, video.mover, video.direction))
+            dialogues.append(questions.about_pair(rng, scene, scene))
         for dialogue in filter(None, dialogues):
             for question, answer in dialogue.turns:
                 yield f"user\n{question}\nassistant\n{answer}\nsystem\n{SYSTEM}\n{questions.NO_PICTURE}\n"
@@ -85,7 +87,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator((text for source in (_corpus(), coordinates) for text in source), trainer)
+    bpe.train_from_iterator(itertools.chain(_corpus(), coordinates), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=32768,
         additional_special_tokens=list(SPECIAL_TOKENS), padding_side="left", clean_up_tokenization_spaces=False,
@@ -94,8 +96,12 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_processor() -> Qwen2VLProcessor:
-    """Tokenizer, image and video processor; 16 to 400 visual tokens a picture unless the caller says otherwise."""
-    budget = {"shortest_edge": MIN_TOKENS * PIXELS_PER_TOKEN, "longest_edge": MAX_TOKENS * PIXELS_PER_TOKEN}
+    """Tokenizer, image and video processor; MIN_VISUAL_TOKENS to MAX_VISUAL_TOKENS a picture unless the caller says
+    otherwise.
+    """
+    budget = {
+        "shortest_edge": MIN_VISUAL_TOKENS * PIXELS_PER_TOKEN, "longest_edge": MAX_VISUAL_TOKENS * PIXELS_PER_TOKEN,
+    }  # fmt: skip
     return Qwen2VLProcessor(
         image_processor=Qwen2VLImageProcessorFast(size=budget),
         tokenizer=build_tokenizer(),

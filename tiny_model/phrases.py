@@ -1,7 +1,10 @@
-"""The phrasings of every kind of question, and words that are not about coloured shapes: what the model must decline.
+"""How people phrase each kind of question, and questions that have nothing to do with coloured shapes.
+
+PHRASES and FOLLOW_UPS: templates by kind of question; "{0}" is what is asked about, such as "red circle".
+OFF_TOPIC: templates of questions that the model must decline, with NOUNS and THINGS to fill in.
 
 Every fifth entry of NOUNS, THINGS and OFF_TOPIC is kept out of training (`questions.off_topic(held_out=True)`), so that
-refusal is measured on new words.
+refusal is measured on new words. Their order therefore matters: add at the end.
 """
 
 PHRASES = {
