@@ -40,7 +40,7 @@ SUFFIXES = {  # what Gradio serves as just that; the first is for files without 
     "video": (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".flv", ".wmv"),
 }
 TEXT = "conversation.json"
-ROLES = ("user", "assistant")  # in turn
+ROLES = ("user", "assistant")  # one after the other
 NOT_OURS = "This file is not a conversation that was saved by this page."
 TOO_LARGE = f"At most {MAX_BYTES >> 20} MB, {MAX_MESSAGES} messages, and {MAX_MEDIA} pictures and videos fit in a file."
 MISSING = "A picture or a video of this conversation is missing."

@@ -34,9 +34,6 @@ class TabState:
     answering: bool = False
     stop_requested: bool = False
 
-    def is_stop_requested(self) -> bool:
-        return self.stop_requested
-
 
 def prefetch(
     session: ChatSession, value: dict | None, before: list[dict], tab: TabState, settings: Settings

@@ -43,7 +43,10 @@ def connect_questions(page: ChatPage) -> list:
         tab.answering = True
         tab.stop_requested = False
         try:
-            for history in stream_conversation(page.session, before, index, message, values, tab.is_stop_requested):
+            conversations = stream_conversation(
+                page.session, before, index, message, values, stop_requested=lambda: tab.stop_requested
+            )
+            for history in conversations:
                 yield outputs(history, input_value)
                 input_value = UNCHANGED
         except gr.Error as error:

@@ -63,7 +63,8 @@ LAUNCH = {
     "state_session_capacity": 1000,  # visitors that Gradio remembers for an hour, 0.2 MB each
     "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
         # darker than Soft's own, so that everybody can read them
-        block_info_text_color="*neutral_600", block_title_text_color="*primary_700",
+        block_info_text_color="*neutral_600",
+        block_title_text_color="*primary_700",
         body_text_color_subdued="*neutral_600",
     ),
     "css": CSS,

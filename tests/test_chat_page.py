@@ -1,6 +1,6 @@
-"""chat_page, file by file, where no page is needed: texts as HTML, what is predicted, what a
-browser brings back, what the header says, and the examples on the practice model. Boxes (test_draw_boxes.py) and saved
-conversations (test_conversation_file.py) have tests of their own.
+"""chat_page, file by file, where no page is needed: texts as HTML, answers, what a picture costs, what a browser brings
+back, what the header says, and the examples on the practice model. Boxes (test_draw_boxes.py) and saved conversations
+(test_conversation_file.py) have tests of their own.
 """
 
 import html
