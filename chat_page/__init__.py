@@ -1,1 +1,18 @@
-"""The parts of the chat page that `gradio_helper.make_demo` puts together."""
+"""The parts of the chat page that `gradio_helper.make_demo` puts together.
+
+layout             what is on the page, from top to bottom
+question_handlers  what leads to an answer: a question, retry, edit, an example, a program's request; and what happens
+                   while a visitor types
+button_handlers    every other button, and opening the page
+answering          one answer, from a question to its last word
+messages           between the input box and the conversation
+render             the conversation as Gradio's Chatbot takes it
+draw_boxes         boxes of an answer, on the picture that it is about
+prefetch           encoding what was uploaded before the question is asked
+settings           the controls in the accordion
+header, examples   the lines above the conversation, and questions to begin with
+strings            sentences
+browser_state      the text of a conversation, in the visitor's browser
+conversation_file  a conversation as one file
+theme              style sheet, JavaScript, settings of `launch`
+"""

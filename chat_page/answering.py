@@ -1,7 +1,7 @@
 """One answer, from a question to its last word.
 
-Here: the conversation as it grows, and the thread in which the session works. Not here: buttons (`gradio_helper`),
-sentences (`chat_page.strings`).
+Here: the conversation as it grows, and the thread in which the session works. Not here: buttons
+(`chat_page.question_handlers`), sentences (`chat_page.strings`).
 """
 
 import queue
@@ -9,50 +9,48 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
-import gradio as gr
-
-from chat_page.messages import as_blocks
-from chat_page.render import with_boxes
+from chat_page.draw_boxes import with_drawn_boxes
+from chat_page.messages import content_of_input
 from chat_page.settings import Settings
-from chat_page.strings import doing, plain, took
-from chat_session import Answer, ChatSession, Progress, Stats
+from chat_page.strings import progress_line, stats_line, visible_error
+from chat_session import ChatSession, Progress, Stats
 
-PATIENCE_S = 0.5  # between two looks whether the visitor pressed Stop
+POLL_S = 0.5  # between two looks whether the visitor pressed Stop
 STOPPED = "Stopped."  # below an answer that is not all
 ASKED = "…"  # below an answer of which nothing is known yet
 
 
-def turn(
+def stream_conversation(
     session: ChatSession,
     before: list[dict],
-    kept: int,
+    index: int,
     message: dict | None,
     settings: Settings,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[list[dict], dict | None]]:
-    """Yield the conversation while the answer to `message` grows, and what the input box then holds.
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Iterator[list[dict]]:
+    """Yields the conversation again and again while the answer to `message`, a value of the input box, grows.
 
-    The question comes after the first `kept` messages of the conversation. Once `stop` says so, what was written stays,
-    and the line below says that it is not all. Where it fails, the last thing yielded is the conversation as it was
-    `before`, and `message` is back in the box.
+    The question becomes message `index` of the conversation `before`; what came after that is left out. Once
+    `stop_requested()`, what was written stays, and the line below says that it is not all. Raises gr.Error, in a
+    sentence for visitors, where it fails.
     """
     try:
-        asked = [*before[:kept], {"role": "user", "content": as_blocks(message)}]
-        yield [*asked, _growing("", ASKED)], None
+        asked = [*before[:index], {"role": "user", "content": content_of_input(message)}]
+        yield [*asked, _unfinished_answer("", ASKED)]
+        text = note = ""
         with closing(_events(session, asked, settings)) as events:
             for text, note in events:
-                if stop():
-                    yield [*asked, _answer(text, STOPPED)], gr.skip()
+                if stop_requested():
+                    yield [*asked, _answer(text, STOPPED)]
                     return
-                yield [*asked, _growing(text, note)], gr.skip()
-        yield [*asked, with_boxes(_answer(text, note), asked, session.processor, settings.visual_tokens)], gr.skip()
+                yield [*asked, _unfinished_answer(text, note)]
+        yield [*asked, with_drawn_boxes(_answer(text, note), asked, session.processor, settings.visual_tokens)]
     except Exception as error:
-        yield before, message
-        raise plain(error) from error
+        raise visible_error(error) from error
 
 
-def growing(history: list[dict]) -> bool:
-    """Whether the last answer has begun and not ended: then little changes from one look to the next."""
+def is_growing(history: list[dict]) -> bool:
+    """Whether the last answer has begun and not ended: then little changes from one conversation to the next."""
     return bool(history) and history[-1].get("unfinished", False) and history[-1]["note"] != ASKED
 
 
@@ -60,50 +58,44 @@ def _answer(text: str, note: str) -> dict:
     return {"role": "assistant", "content": text, "note": note}
 
 
-def _growing(text: str, note: str) -> dict:
+def _unfinished_answer(text: str, note: str) -> dict:
     return {**_answer(text, note), "unfinished": True}
 
 
 def _events(session: ChatSession, asked: list[dict], settings: Settings) -> Iterator[tuple[str, str]]:
-    """(answer so far, what to say about it): what the session does, then text as it comes, at the end what it took.
+    """(answer so far, the line below it): what the session does, then text as it comes, at the end what it took.
 
     The session works in a thread of its own, because it tells its progress before it has a piece to give.
     """
     events: queue.SimpleQueue = queue.SimpleQueue()
     answer = session.stream(settings.with_system(asked), progress=events.put, **settings.options())
-    threading.Thread(target=_pump, args=(answer, events), daemon=True).start()
+    threading.Thread(target=answer.pump, args=(events.put,), name="chat page: answer", daemon=True).start()
     text = note = ""
     try:
         while True:
-            for event in _waiting(events):
-                if isinstance(event, BaseException):
-                    raise event
-                if isinstance(event, Stats):
-                    yield text, took(event)
-                    return
-                text, note = (text + event, "") if isinstance(event, str) else (text, doing(event))
+            for event in _all_new(events):
+                match event:
+                    case str():
+                        text, note = text + event, ""
+                    case Progress():
+                        note = progress_line(event)
+                    case Stats():
+                        yield text, stats_line(event)
+                        return
+                    case _:
+                        raise event
             yield text, note
     finally:
         answer.stop()  # and nothing more: Gradio closes this generator in the thread that serves all visitors
 
 
-def _pump(answer: Answer, events: queue.SimpleQueue) -> None:
-    """Pieces, then Stats, or the error that ended them."""
-    try:
-        for piece in answer:
-            events.put(piece)
-        events.put(answer.stats)
-    except BaseException as error:  # also what tokenizers' Rust raises; the page would wait for ever
-        events.put(error)
-
-
-def _waiting(events: queue.SimpleQueue) -> list[str | Progress | Stats | BaseException]:
-    """All that has happened since the last look; nothing, where nothing happens for a while: Gradio can only stop a
-    generator that yields. One at a time, a fast model would be far ahead of the page.
+def _all_new(events: queue.SimpleQueue) -> list[str | Progress | Stats | BaseException]:
+    """All that has happened since the last call; an empty list after POLL_S in which nothing did, because Gradio can
+    only stop a generator that yields. One event at a time, a fast model would be far ahead of the page.
     """
     found = []
     with suppress(queue.Empty):
-        found.append(events.get(timeout=PATIENCE_S))
+        found.append(events.get(timeout=POLL_S))
         while True:
             found.append(events.get_nowait())
     return found

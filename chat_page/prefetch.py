@@ -1,65 +1,77 @@
-"""Looking at what was uploaded while the visitor still types.
+"""Prefetching: what was uploaded is encoded while the visitor still types.
 
-Here: when to begin, and when to call it off. Not here: the looking itself (`ChatSession.prepare`).
+Here: when to begin, and when to call it off. Not here: the computing (`ChatSession.prepare`).
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from chat_page.messages import as_blocks
+from chat_page.messages import content_of_input
 from chat_page.settings import Settings
 from chat_session import ChatSession, MediaError, SessionError
 
-PATIENCE_S = 0.5  # between two chances for Gradio to close us, as it does when the tab is closed
+POLL_S = 0.5  # between two chances for Gradio to close us, as it does when the tab is closed
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Box:
-    """What a visitor's input box holds, what of it was sent, and whether the answer to it is being written, or is to be
-    stopped: one for each tab, changed in place.
+class TabState:
+    """What the server knows of one browser tab besides its conversation; changed in place.
+
+    files_in_input: paths of what is in the input box now.
+    files_sent: of the latest question.
+    files_prefetched: what was prefetched last, or is now.
+    answering: an answer to this tab is being written.
+    stop_requested: its visitor pressed Stop.
     """
 
-    files: list[str] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
-    looked_at: list[str] = field(default_factory=list)
+    files_in_input: list[str] = field(default_factory=list)
+    files_sent: list[str] = field(default_factory=list)
+    files_prefetched: list[str] = field(default_factory=list)
     answering: bool = False
-    stop: bool = False
+    stop_requested: bool = False
 
 
-def look_ahead(
-    session: ChatSession, message: dict | None, before: list[dict], box: Box, settings: Settings
+def prefetch(
+    session: ChatSession, value: dict | None, before: list[dict], tab: TabState, settings: Settings
 ) -> Iterator[None]:
-    """See the files of `message` for as long as they are in the box or were sent, and the tab is open.
+    """Encode the files of `value`, which the input box holds, behind the conversation `before`.
 
-    What is wrong with them is said when they are asked about.
+    Yields nothing of use until that is done, so that Gradio can close it when the tab is closed. It ends early, too,
+    when the files are neither in the box any more nor were sent. What is wrong with them is said when they are asked
+    about.
     """
-    files = message["files"] if message else []
-    if not files or files == box.looked_at:
+    files = value["files"] if value else []
+    if not files or files == tab.files_prefetched:
         return
-    box.looked_at, closed = files, threading.Event()
+    tab.files_prefetched = files
+    closed = threading.Event()
 
     def wanted() -> bool:
-        return not closed.is_set() and files in (box.files, box.sent)
+        return not closed.is_set() and files in (tab.files_in_input, tab.files_sent)
 
-    thread = threading.Thread(target=_prepare, args=(session, before, message, settings, wanted), daemon=True)
+    thread = threading.Thread(
+        target=_prepare, args=(session, before, value, settings, wanted), name="chat page: prefetch", daemon=True
+    )
     thread.start()
     try:
         while thread.is_alive():
-            thread.join(PATIENCE_S)
+            thread.join(POLL_S)
             yield
     finally:
         closed.set()
 
 
-def _prepare(session: ChatSession, before: list[dict], message: dict, settings: Settings, wanted) -> None:
+def _prepare(
+    session: ChatSession, before: list[dict], value: dict, settings: Settings, wanted: Callable[[], bool]
+) -> None:
     try:
-        asked = settings.with_system([*before, {"role": "user", "content": as_blocks(message)}])
-        session.prepare(asked, wanted=wanted, max_visual_tokens=settings.visual_tokens)
+        messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
+        session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens)
     except (SessionError, MediaError) as error:
-        logger.info("not looked at before the question: %s", error)
+        logger.info("not prefetched: %s", error)
     except Exception as error:
-        logger.exception("looking ahead failed", exc_info=error)
+        logger.exception("prefetching failed", exc_info=error)

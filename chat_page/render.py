@@ -1,38 +1,36 @@
 """The conversation as Gradio's Chatbot takes it.
 
-Here: texts as HTML in which nothing is markup, pictures, videos, notes, and pictures with boxes. Not here: finding and
-drawing boxes (`chat_page.boxes`).
+Here: texts as HTML in which nothing is markup, pictures, videos, notes. Not here: drawing boxes
+(`chat_page.draw_boxes`).
 """
 
 import html
 import re
 
-from gradio.processing_utils import save_pil_to_cache
-from gradio.utils import get_upload_folder
-
-from chat_page.boxes import draw, find
-from session.media import load_image
 from session.prompt import content_parts
-from session.vision_inputs import MediaProcessor
 
 
-def shown(history: list[dict]) -> list[dict]:
-    """One entry for each message, so that the Chatbot's numbers are ours."""
-    return [{"role": message["role"], "content": _parts(message)} for message in history]
+def render_history(history: list[dict]) -> list[dict]:
+    """One entry for each message of a conversation (see `chat_page.messages`), so that the Chatbot numbers them as we
+    do.
+    """
+    return [{"role": message["role"], "content": _content(message)} for message in history]
 
 
-def _parts(message: dict) -> list:
+def _content(message: dict) -> list[dict]:
     if message["role"] == "assistant":
         return _answer(message)
-    return [_question(block) for block in content_parts(message)]
+    return [_question_part(part) for part in content_parts(message)]
 
 
-def _question(block: dict):
-    return _text(_inert(block["text"])) if block["type"] == "text" else {"path": block[block["type"]]}
+def _question_part(part: dict) -> dict:
+    if part["type"] == "text":
+        return _text(escape(part["text"]))
+    return {"path": part[part["type"]]}
 
 
-def _answer(message: dict) -> list:
-    text = f"<span>{_inert(message['content'])}</span>"
+def _answer(message: dict) -> list[dict]:
+    text = f"<span>{escape(message['content'])}</span>"
     note = f"<small>{html.escape(message['note'])}</small>" if message.get("note") else ""
     if not message.get("boxed"):
         return [_text(text + note)]
@@ -47,30 +45,17 @@ def _text(markup: str) -> dict:
     return {"type": "text", "text": markup}
 
 
-def _inert(text: str) -> str:
+def escape(text: str) -> str:
     """`text` as HTML that shows it and does nothing else; the Chatbot takes it for HTML even without Markdown.
 
-    Only what HTML would read as markup is escaped: the Chatbot's field for editing a message shows this very string.
+    Only what HTML would read as markup is escaped, because the Chatbot's field for editing a message shows this very
+    string: "Is 1 < 2 in R&D?" stays as it is, "<b>" becomes "&lt;b>".
     """
     if html.unescape(text) != text:
         text = text.replace("&", "&amp;")
     return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)
 
 
-def as_typed(edited: str) -> str:
-    """The text of an edited message: `_inert` undone."""
-    return html.unescape(edited)
-
-
-def with_boxes(answer: dict, asked: list[dict], processor, visual_tokens: int | None) -> dict:
-    """`answer`, with its boxes drawn on the last picture that was asked about, where it has boxes."""
-    pictures = [block for message in asked for block in content_parts(message) if block["type"] == "image"]
-    if not pictures:
-        return answer
-    image, kind, grid = load_image(pictures[-1]["image"]), "qwen2_vl", None
-    if "second_per_grid_ts" in processor.model_input_names:  # Qwen2.5-VL, which counts in pixels of what it saw
-        kind, grid = "qwen2_5_vl", MediaProcessor(processor).process(pictures[-1], visual_tokens).grid[1:]
-    found = find(answer["content"], kind, image.size, grid)
-    if not found:
-        return answer
-    return {**answer, "boxed": save_pil_to_cache(draw(image, found), get_upload_folder(), name="boxes", format="png")}
+def unescape(markup: str) -> str:
+    """`escape` undone: the text that a visitor sees in a message that was edited."""
+    return html.unescape(markup)

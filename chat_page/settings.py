@@ -1,6 +1,6 @@
 """The settings in the closed accordion, and what they mean for the session.
 
-Here: the controls, their limits, the line that predicts what a picture costs. Not here: how an answer is written
+Here: the controls, their limits, the line that predicts what a picture costs. Not here: how an answer is generated
 (`session.decode`).
 """
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from chat_page.messages import as_blocks
-from chat_page.strings import seconds
+from chat_page.messages import content_of_input
+from chat_page.strings import duration
 from chat_session import ChatSession, MediaError, SessionError
 
-MAX_SYSTEM = 4000  # characters
-SAMPLING = {"top_k": 50, "top_p": 0.95}  # said, because Qwen's own settings leave one word to choose from
+MAX_SYSTEM_CHARACTERS = 4000
+SAMPLING = {"top_k": 50, "top_p": 0.95}  # given, because Qwen's own settings leave one token to choose from
 NO_PICTURE = "Add a picture to see how many visual tokens it takes, and how long."
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a visitor may set; visual_tokens are the most for each picture."""
+    """What a visitor may set. seed: 0 for another answer every time. visual_tokens: the most for each picture; None for
+    what the processor says.
+    """
 
     system_prompt: str = ""
     temperature: float = 0
@@ -28,23 +30,28 @@ class Settings:
     visual_tokens: int | None = None
 
     @classmethod
-    def of(cls, session: ChatSession, *values) -> "Settings":
-        """From the controls. The most visual tokens is no limit: then videos too get what the processor says."""
+    def from_controls(cls, session: ChatSession, *values) -> "Settings":
+        """The slider's highest visual tokens are no limit: then videos too get what the processor says."""
         *others, visual_tokens = values
-        return cls(*others, None if visual_tokens >= session.visual_token_budget[1] else int(visual_tokens))
+        _, highest = session.visual_token_budget
+        return cls(*others, None if visual_tokens >= highest else int(visual_tokens))
 
     def with_system(self, messages: list[dict]) -> list[dict]:
+        """`messages` behind the system prompt, where there is one."""
         system = self.system_prompt.strip()
         return [{"role": "system", "content": system}, *messages] if system else messages
 
     def options(self) -> dict:
         """For ChatSession.stream."""
-        how = {"temperature": self.temperature, **SAMPLING} if self.temperature else {}
-        seed = {"seed": self.seed} if self.seed else {}
-        return {
+        options = {
             "do_sample": bool(self.temperature), "max_new_tokens": self.max_tokens,
-            "max_visual_tokens": self.visual_tokens, **how, **seed,
+            "max_visual_tokens": self.visual_tokens,
         }  # fmt: skip
+        if self.temperature:
+            options |= {"temperature": self.temperature, **SAMPLING}
+        if self.seed:
+            options["seed"] = self.seed
+        return options
 
 
 def controls(session: ChatSession) -> list[gr.components.Component]:
@@ -52,7 +59,7 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
     lowest, highest = session.visual_token_budget
     return [
         gr.Textbox(
-            value="", label="System prompt", lines=2, max_length=MAX_SYSTEM,
+            value="", label="System prompt", lines=2, max_length=MAX_SYSTEM_CHARACTERS,
             info="What the model is told before the conversation.",
         ),
         gr.Slider(
@@ -71,14 +78,14 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
     ]  # fmt: skip
 
 
-def predicted(session: ChatSession, before: list[dict], message: dict | None, settings: Settings) -> str:
-    """What the message in the input box would cost."""
-    if not message or not message["files"]:
+def predicted_cost(session: ChatSession, before: list[dict], value: dict | None, settings: Settings) -> str:
+    """What the message in the input box would cost, behind the conversation `before`: a sentence."""
+    if not value or not value["files"]:
         return NO_PICTURE
     try:
-        asked = settings.with_system([*before, {"role": "user", "content": as_blocks(message)}])
-        cost = session.estimate(asked, max_visual_tokens=settings.visual_tokens)
+        messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
+        cost = session.estimate(messages, max_visual_tokens=settings.visual_tokens)
     except (SessionError, MediaError) as error:
         return str(error)
-    time = f"; the first word after {seconds(cost.seconds)}" if cost.seconds is not None else ""
-    return f"With the pictures of this conversation: {cost.visual_tokens} visual tokens{time}."
+    first_word = f"; the first word after {duration(cost.seconds)}" if cost.seconds is not None else ""
+    return f"With the pictures of this conversation: {cost.visual_tokens} visual tokens{first_word}."

@@ -1,13 +1,14 @@
 """How the page looks and how it is served.
 
 Here: the settings of `launch`, the style sheet, the few lines of JavaScript. Not here: what is on the page
-(`gradio_helper`). Nothing is fetched from outside: fonts are the system's, because Gradio's own would come from Google.
+(`chat_page.layout`). Nothing is fetched from outside: fonts are the system's, because Gradio's own would come from
+Google.
 """
 
 import gradio as gr
 
-HOUR = 3600
-FILES_AGE = 24 * HOUR  # what was uploaded or made for the page is deleted after this
+HOUR_S = 3600
+MAX_FILE_AGE_S = 24 * HOUR_S  # what was uploaded or made for the page is deleted after this
 
 CSS = """
 .gradio-container > main, .gradio-container main.app { max-width: 900px !important; padding: 12px 16px !important; }
@@ -49,7 +50,7 @@ JS = """() => {
   };
 }"""
 
-DOWNLOAD = "() => document.querySelector('#download').click()"
+PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
 
 LAUNCH = {
     "server_name": "127.0.0.1",
@@ -62,7 +63,8 @@ LAUNCH = {
     "state_session_capacity": 1000,  # visitors that Gradio remembers for an hour, 0.2 MB each
     "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
         # darker than Soft's own, so that everybody can read them
-        block_info_text_color="*neutral_600", block_title_text_color="*primary_700",
+        block_info_text_color="*neutral_600",
+        block_title_text_color="*primary_700",
         body_text_color_subdued="*neutral_600",
     ),
     "css": CSS,

@@ -104,7 +104,7 @@ def test_the_example_in_the_readme_runs(page, capsys, monkeypatch):
 
 def test_settings_reach_the_session(page):
     client = client_of(page)
-    assert ask(client, "a long question", ROOT / "tutorial" / "cat.jpg", max_tokens=16) == "a long question"[:16]
+    assert ask(client, "a long question", ROOT / "figures" / "cat.jpg", max_tokens=16) == "a long question"[:16]
     assert len(ask(client, "a much longer question", max_tokens=16)) == 16
     ask(client, "short", system_prompt="You are a pirate.", visual_tokens=4)
     assert "You are a pirate." not in prompts(page.model)[1]
@@ -197,7 +197,7 @@ def test_everything_that_runs_the_model_takes_turns(page):
     runs_it = [event for event in page.fns.values() if event.concurrency_id == "model"]
     takes_a_message = [event for event in page.fns.values()
                        if any(isinstance(block, gr.MultimodalTextbox) for block in event.inputs)
-                       and event.concurrency_id != "look ahead"]  # which gives way to them
+                       and event.concurrency_id != "prefetch"]  # which gives way to them
     assert {event.fn.__name__ for event in runs_it} == {"ask", "retry", "edit", "example", "chat"}
     assert [event for event in takes_a_message if event not in runs_it and event.fn.__name__ != "predict"] == []
     assert {event.concurrency_limit for event in runs_it} == {1}

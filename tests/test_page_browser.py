@@ -9,32 +9,30 @@ import base64
 import itertools
 import os
 import re
-import shutil
 import socket
 import time
 import warnings
 
 import pytest
 from PIL import Image
-from playwright.sync_api import TimeoutError, sync_playwright
+from playwright.sync_api import TimeoutError
 
 from chat_page.header import PRACTICE
+from tests.chromium import NOT_INSTALLED, chromium, chromium_path
 from tests.fake_model import echo, echoing, fake_processor, words
 from tests.test_gradio_helper import served
 from tests.test_media import brightening, write_video
 
 PROCESSOR = fake_processor()
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-PATIENCE_MS = 30_000
+TIMEOUT_MS = 30_000
+POLL_MS = 20  # between two looks whether something has happened on the server
 COST = re.compile(r"First word after .* tokens known before")
 
 
-def browser_path() -> str:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path:
-        return path
-    missing = "Chromium is not installed, so the page was not tested in a browser. Install it (apt install chromium)."
+def require_chromium() -> None:
+    if chromium_path():
+        return
+    missing = f"The page was not tested in a browser: {NOT_INSTALLED}"
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(f"{missing} REQUIRE_BROWSER=1 makes this a failure.", pytrace=False)
     warnings.warn(missing, stacklevel=1)
@@ -43,11 +41,9 @@ def browser_path() -> str:
 
 @pytest.fixture(scope="module")
 def browser():
-    path = browser_path()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+    require_chromium()
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Visitor:
@@ -94,7 +90,7 @@ class Visitor:
         return [text.partition("\nFirst word after")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
 
     def stored(self) -> str:
-        """What the browser keeps of the conversation."""
+        """What the browser stores of the conversation."""
         return self.tab.evaluate("localStorage['qwen2-vl-chat']")
 
     def asked(self) -> list[str]:
@@ -112,10 +108,10 @@ class Visitor:
 
     def wait_until(self, happened) -> None:
         """For what happens on the server. The tab's requests come through this very thread, so it must not block."""
-        for _ in range(PATIENCE_MS // 20):
+        for _ in range(TIMEOUT_MS // POLL_MS):
             if happened():
                 return
-            self.tab.wait_for_timeout(20)
+            self.tab.wait_for_timeout(POLL_MS)
         pytest.fail("It did not happen in time.")
 
 
@@ -133,7 +129,7 @@ def visit(browser):
     def open_tab(url: str, **settings) -> Visitor:
         tab = browser.new_page(viewport={"width": 1000, "height": 900}, **settings)
         tabs.append(tab)
-        tab.set_default_timeout(PATIENCE_MS)
+        tab.set_default_timeout(TIMEOUT_MS)
         tab.route("**/*", check)
         tab.goto(url)
         visitor = Visitor(tab)
@@ -224,7 +220,7 @@ def test_pictures_come_by_button_by_drag_and_by_paste_and_media_alone_are_a_mess
     visitor.submit(visitor.pictures.nth(2))
     visitor.conversation.locator("video").wait_for()
     visitor.ends()
-    # Not the last call: on a slow machine that may be the looking ahead, at what is still in the box.
+    # Not the last call: on a slow machine that may be the prefetch of what is still in the box.
     assert 3 in [len(call.get("image_grid_thw", ())) for call in model.calls]
     assert "pixel_values_videos" in model.calls[-1]
 
@@ -236,7 +232,7 @@ def test_an_example_is_asked_with_its_pictures(visitor, model):
     assert len(model.calls[-1]["image_grid_thw"]) == 2
 
 
-def test_a_picture_is_looked_at_before_the_question_is_asked(visitor, model, square):
+def test_a_picture_is_encoded_before_the_question_is_asked(visitor, model, square):
     visitor.upload(square)
     visitor.wait_until(lambda: model.seen)
     visitor.ask("What is this?")
@@ -244,7 +240,7 @@ def test_a_picture_is_looked_at_before_the_question_is_asked(visitor, model, squ
     assert model.seen == 1
 
 
-def test_a_picture_that_is_taken_away_is_not_looked_at_any_longer(visitor, model, square):
+def test_a_picture_that_is_taken_away_is_not_encoded_any_longer(visitor, model, square):
     model.may_look.clear()
     visitor.upload(square)
     visitor.wait_until(model.looking.is_set)

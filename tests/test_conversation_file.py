@@ -1,4 +1,6 @@
-"""chat_page.conversation_file: a conversation comes back as it was; a stranger's file ends in a plain sentence, nothing is left."""
+"""chat_page.conversation_file: a conversation comes back as it was; a stranger's file ends in a plain sentence, and
+nothing of it is left.
+"""
 
 import json
 import stat
@@ -7,16 +9,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from gradio_client.utils import get_mimetype
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat_page import conversation_file as saved
+from adapters.gradio_internals import get_mimetype
+from chat_page import conversation_file
 from chat_page.conversation_file import (
     MAX_BYTES,
     MAX_MEDIA,
     MAX_MESSAGES,
-    MAX_TEXT,
+    MAX_TEXT_BYTES,
     MISSING,
     NOT_OURS,
     SUFFIXES,
@@ -126,12 +128,12 @@ def test_a_picture_that_is_gone_is_told_when_saving(tmp_path):
         save([user(image(tmp_path / "gone.png"))])
 
 
-@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_TEXT", "MAX_MESSAGES", "MAX_MEDIA"])
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_TEXT_BYTES", "MAX_MESSAGES", "MAX_MEDIA"])
 def test_what_could_not_be_loaded_again_is_not_saved(tmp_path, monkeypatch, upload_folder, limit):
     (tmp_path / "a.png").write_bytes(PNG)
     history = [user(image(tmp_path / "a.png"), text("What?"))]
     save(history)
-    monkeypatch.setattr(saved, limit, 0)
+    monkeypatch.setattr(conversation_file, limit, 0)
     with pytest.raises(SessionError) as refusal:
         save(history)
     assert str(refusal.value) == TOO_LARGE
@@ -251,7 +253,7 @@ def test_a_bomb_that_states_a_small_size_is_not_unpacked_beyond_it(tmp_path, upl
 
 
 def test_a_conversation_of_too_much_text_is_refused(tmp_path, upload_folder, unpacked):
-    assert refused(zipped(tmp_path / "a.zip", (TEXT, b" " * (MAX_TEXT + 1))), upload_folder) == TOO_LARGE
+    assert refused(zipped(tmp_path / "a.zip", (TEXT, b" " * (MAX_TEXT_BYTES + 1))), upload_folder) == TOO_LARGE
     assert unpacked == []
 
 
