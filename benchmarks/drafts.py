@@ -1,124 +1,122 @@
-"""What guessing tokens gives: `python benchmarks/drafts.py MODEL_DIR [--practice DIR]`.
+"""What draft tokens give: `python -m benchmarks drafts MODEL_DIR [--practice DIR]`.
 
-Two things that must not be measured on one model, shown apart. How many guesses stand: on the practice model, whose
-answers mean something; a model of random weights repeats itself, and every guess would stand. What reading several
-tokens at once costs: on MODEL_DIR, a model of real size. Then what both would give together. Writes
-benchmarks/results-guesses.json.
+Two things that must not be measured on one model, shown apart. How many draft tokens are accepted: on the practice
+model, whose answers mean something; a model of random weights repeats itself, and every draft would be accepted. What
+a forward pass of several tokens costs: on MODEL_DIR, a model of real size. Then what both would give together. Writes
+benchmarks/results/drafts.json.
 
-Not here: how guesses are made (`session/drafts.py`), other speeds (`benchmark.py`).
+Not here: how tokens are drafted (`session.decode`), other speeds (`speed.py`).
 """
 
 import argparse
-import json
 import random
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+from tabulate import tabulate
 
-from benchmarks.processes import in_own_process, report, why_no_model  # noqa: E402
-from environment.telemetry import turn_off_library_telemetry  # noqa: E402
+from benchmarks import records
+from benchmarks.options import add_child, add_model_dir, exported_model
+from benchmarks.processes import ROOT, needed, report
 
-RESULTS = ROOT / "benchmarks" / "results/drafts.json"
-ASKED = {  # of tiny_model.evaluate: how the README calls it
+QUESTIONS = {  # of tiny_model.evaluate: how the README calls them
     "describe": "a description", "follow_up": "a follow-up", "chat": "after five to ten other questions",
 }  # fmt: skip
-PREFIX = 450  # tokens read before: a picture and a question
+PREFIX_TOKENS = 450  # in the KV cache before: a picture and a question
 NEW_TOKENS = 80
+ROUNDS = 40  # of forward passes, for their medians
 
 
-def main() -> None:
-    options = read_options()
-    turn_off_library_telemetry()
-    if options.child:
-        part = {"stand": lambda: stand(options.practice, options.count), "cost": lambda: cost(options.model)}
-        return report(part[options.child]())
-    given = [str(options.model), "--practice", str(options.practice), "--count", str(options.count)]
-    stood = in_own_process(__file__, [*given, "--child", "stand"])
-    milliseconds = {int(n): ms for n, ms in in_own_process(__file__, [*given, "--child", "cost"]).items()}
-    rows = [row(kind, milliseconds, **counted) for kind, counted in stood.items()]
-    RESULTS.write_text(json.dumps({"milliseconds": milliseconds, "asked": rows}, indent=1) + "\n", encoding="utf-8")
-    print("Tokens read at once:", ", ".join(f"{n} in {ms:.0f} ms" for n, ms in milliseconds.items()))
-    for found in rows:
-        words = (f"{name}: {value:.3g}" if isinstance(value, float) else value for name, value in found.items())
-        print(*words, sep=" · ")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_dir(parser, help="folder with an exported Qwen-VL model of real size")
+    parser.add_argument("--practice", type=exported_model, metavar="DIR", default=str(ROOT / "build" / "INT4"),
+                        help="the practice model's export; default: tiny_model/README.md's, build/INT4")  # fmt: skip
+    parser.add_argument("--count", type=int, default=60, help="questions of each kind; default: 60")
+    add_child(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.child == "acceptance":
+        return report(acceptance(options.practice, options.count))
+    if options.child == "step":
+        return report(step_ms(options.model_dir))
+    given = [options.model_dir, "--practice", options.practice, "--count", options.count]
+    accepted = needed("drafts", [*given, "--child", "acceptance"])
+    milliseconds = {int(tokens): ms for tokens, ms in needed("drafts", [*given, "--child", "step"]).items()}
+    rows = [row(kind, milliseconds, **counted) for kind, counted in accepted.items()]
+    records.write(records.DRAFTS, {"step_ms": milliseconds, "questions": rows})
+    print("One forward pass:", ", ".join(f"{tokens} tokens {ms:.0f} ms" for tokens, ms in milliseconds.items()), "\n")
+    cells = [[f"{value:.3g}" if isinstance(value, float) else value for value in row.values()] for row in rows]
+    print(tabulate(cells, list(rows[0]), tablefmt="github", disable_numparse=True))
+    return 0
 
 
 def row(kind: str, milliseconds: dict[int, float], answers: int, same: int, steps: dict[str, int]) -> dict:
-    """steps: {tokens read at once: how often}. Every step gives one token and those of its guesses that stood."""
-    tokens, reads = steps.pop("tokens"), {int(n): count for n, count in steps.items()}
-    took = sum(milliseconds[n] * count for n, count in reads.items())
+    """steps: {tokens in one forward pass: how often}, and under "tokens" how many they gave: one each, and the draft
+    tokens that were accepted. speedup: against one token a step, on a model whose steps take `milliseconds`.
+    """
+    passes = {int(tokens): count for tokens, count in steps.items() if tokens != "tokens"}
+    taken_ms = sum(milliseconds[tokens] * count for tokens, count in passes.items())
     return {
-        "asked": ASKED[kind], "answers": answers, "the same without guesses": same / answers,
-        "tokens a step": tokens / sum(reads.values()), "speed on MODEL_DIR": milliseconds[1] * tokens / took,
-    }  # fmt: skip
+        "question": QUESTIONS[kind],
+        "answers": answers,
+        "same_without_drafts": same / answers,
+        "tokens_per_step": steps["tokens"] / sum(passes.values()),
+        "speedup": milliseconds[1] * steps["tokens"] / taken_ms,
+    }
 
 
 # ---- the children ----------------------------------------------------------------------------------------------------
 
 
-def stand(practice: Path, count: int) -> dict[str, dict]:
-    """{kind: answers, how many are the same without guesses, steps} of the practice model's exports in `practice`."""
+def acceptance(practice: Path, count: int) -> dict[str, dict]:
+    """{kind: arguments of `row`}: answers of the practice model's export in `practice`, with and without drafts."""
     from benchmarks.engines.session import open_session
     from tiny_model import evaluate
 
-    sessions = [open_session(practice, **options) for options in ({}, {"guesses": 0})]
+    drafting = open_session(practice)
+    plain = open_session(practice, max_draft_tokens=0)
+    limits = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
     found = {}
-    for kind in ASKED:
-        rng = random.Random(f"{evaluate.HELD_OUT} guesses {kind}")
+    for kind in QUESTIONS:
+        rng = random.Random(f"{evaluate.HELD_OUT} guesses {kind}")  # another text would draw other questions
         cases = [evaluate.make_case(rng, kind) for _ in range(count)]
-        steps, same = Counter(), 0
+        steps: Counter = Counter()
+        same = 0
         for case in cases:
-            guessing, plain = (s.stream(case.messages, max_new_tokens=NEW_TOKENS, do_sample=False) for s in sessions)
-            same += "".join(guessing) == "".join(plain)
-            steps.update(guessing.stats.steps)
-            steps["tokens"] += guessing.stats.answer_tokens - 1  # the first one comes with the prompt
+            answer = drafting.stream(case.messages, **limits)
+            same += "".join(answer) == "".join(plain.stream(case.messages, **limits))
+            steps.update(answer.stats.steps)
+            steps["tokens"] += answer.stats.answer_tokens - 1  # the first one comes with the prompt
         found[kind] = {"answers": count, "same": same, "steps": steps}
     return found
 
 
-def cost(folder: Path) -> dict[int, float]:
-    """{tokens read at once: milliseconds}, medians, taken in turn because a machine's speed changes by the minute."""
+def step_ms(folder: Path) -> dict[int, float]:
+    """{tokens in one forward pass: milliseconds}, medians, taken in turn because a machine's speed changes by the
+    minute.
+    """
     import numpy as np
 
-    from benchmarks.engines.session import open_session
-    from session.ov_model import MAX_LOGIT_ROWS
+    from catalog.open import open_model
+    from session.ov_model import MAX_LOGIT_ROWS, VisionLanguageModel
 
-    model = open_session(folder)._model
-    cache, rng, times = model.new_cache(), random.Random(0), {n: [] for n in range(1, MAX_LOGIT_ROWS + 1)}
+    model = VisionLanguageModel(open_model(folder, "CPU")[0])
+    cache, rng = model.new_cache(), random.Random(0)
 
-    def read(tokens: int) -> float:
+    def forward_ms(tokens: int) -> float:
         embeddings = model.embed([rng.randrange(1000) for _ in range(tokens)])
-        places = np.tile(np.arange(cache.length, cache.length + tokens), (3, 1))
-        began = time.perf_counter()
-        cache.read(embeddings, places)
-        return 1000 * (time.perf_counter() - began)
+        position_ids = np.tile(np.arange(cache.length, cache.length + tokens), (3, 1))
+        started = time.perf_counter()
+        cache.forward(embeddings, position_ids)
+        return 1000 * (time.perf_counter() - started)
 
-    read(PREFIX)
-    for _ in range(40):
+    forward_ms(PREFIX_TOKENS)
+    times: dict[int, list[float]] = {tokens: [] for tokens in range(1, MAX_LOGIT_ROWS + 1)}
+    for _ in range(ROUNDS):
         for tokens, found in times.items():
-            read(tokens)  # the first one of a size finds another size's memory
-            found.append(read(tokens))
+            forward_ms(tokens)  # the first one of a size finds another size's memory
+            found.append(forward_ms(tokens))
     return {tokens: median(found) for tokens, found in times.items()}
-
-
-def read_options():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder with an exported Qwen2-VL of real size")
-    parser.add_argument("--practice", type=Path, metavar="DIR", default=ROOT / "build" / "INT4",
-                        help="the practice model's export; default: tiny_model/README.md's, build/INT4")  # fmt: skip
-    parser.add_argument("--count", type=int, default=60, help="questions of each kind; default: 60")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    for folder in (options.model, options.practice):
-        if missing := why_no_model(folder):
-            parser.error(missing)
-    return options
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""One picture of a benchmark's rows: seconds to the first token, a group of bars for each situation."""
+"""One picture of the rows of `speed`: seconds to the first token, a group of bars for each situation."""
 
 from pathlib import Path
 
@@ -9,15 +9,18 @@ from benchmarks.scenario import SITUATIONS
 matplotlib.use("Agg")  # draws into files, where there is no screen
 from matplotlib import pyplot
 
+GROUP_WIDTH = 0.8  # of the distance between two groups
+
 
 def plot(rows: list[dict], path: Path) -> None:
     """rows: those that `--json` writes. What an engine could not do has no bar."""
     figure, axes = pyplot.subplots(figsize=(9, 4), layout="constrained")
-    width = 0.8 / len(rows)
+    width = GROUP_WIDTH / len(rows)
     for number, row in enumerate(rows):
-        bars = [(place, row[f"ttft_{name}_s"]) for place, name in enumerate(SITUATIONS)]
-        places = [place + (number - (len(rows) - 1) / 2) * width for place, seconds in bars if seconds is not None]
-        axes.bar(places, [seconds for _, seconds in bars if seconds is not None], width, label=row["engine"])
+        offset = (number - (len(rows) - 1) / 2) * width
+        seconds = {group: row[f"ttft_{name}_s"] for group, name in enumerate(SITUATIONS)}
+        known = {group: value for group, value in seconds.items() if value is not None}
+        axes.bar([group + offset for group in known], list(known.values()), width, label=row["engine"])
     axes.set_xticks(range(len(SITUATIONS)), [name.replace("_", " ") for name in SITUATIONS])
     axes.set_ylabel("seconds to the first token")
     axes.legend()

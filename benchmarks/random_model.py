@@ -1,30 +1,40 @@
-"""A model of true size with random weights, for what depends on size alone: `python benchmarks/random_model.py OUT`.
+"""A model of true size with random weights, for what depends on size alone: `python -m benchmarks random-model OUT`.
 
 Qwen2-VL or Qwen2.5-VL. It answers nonsense. Export it, load it, time it: memory and speed are those of the real model,
 whose weights need a download. Written file by file, so that a 7B takes as much memory as its largest file. The
-tokenizer and processor are the practice model's: 1024 of the 151 936 words are ever used. Not here: measuring anything.
+tokenizer and processor are the practice model's: 1024 of the 151 936 tokens are ever used. Not here: measuring
+anything.
 """
+
+from __future__ import annotations  # torch is imported where it is used: other commands must not hold it
 
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-import transformers
-from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors.torch import save_file
-from transformers import CONFIG_MAPPING, AutoModelForImageTextToText, AutoProcessor
+from catalog.shapes import SHAPES
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
-
-from catalog.choices import PRACTICE_DIR  # noqa: E402
-from catalog.shapes import SHAPES  # noqa: E402
+if TYPE_CHECKING:
+    import torch
 
 FILE_SIZE = "2GB"
 EMBEDDINGS = "model.language_model.embed_tokens.weight"  # also the output layer, where there is none of its own
+INITIALIZER_RANGE = 0.02  # Transformers' default
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="folder to write the model to: 4.4 GB for 2b, 16.6 GB for 7b")
+    parser.add_argument("--size", choices=SHAPES, default="2b")
+    parser.add_argument("--layout", choices=["new", "old"], default="new",
+                        help="names as in Transformers 5, or as in the hub's checkpoints")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    parameters = write_model(SHAPES[options.size], options.out, options.layout)
+    print(f"{parameters / 1e9:.2f} billion random parameters in {options.out}")
+    return 0
 
 
 def write_model(shape: dict, out: Path, layout: str = "new", file_size: str = FILE_SIZE) -> int:
@@ -32,6 +42,11 @@ def write_model(shape: dict, out: Path, layout: str = "new", file_size: str = FI
 
     layout: "new" as Transformers 5 names things, "old" as the checkpoints on the hub do. The weights are the same.
     """
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from catalog.choices import PRACTICE_DIR
+
     config = config_of(shape)
     with torch.device("meta"):  # names and shapes without memory
         weights = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16).state_dict()
@@ -47,16 +62,21 @@ def write_model(shape: dict, out: Path, layout: str = "new", file_size: str = FI
 
 def write_weights(weights: dict, words: list[int], out: Path, layout: str, file_size: str) -> None:
     """Writes random numbers for the tensors `weights`, one file after another, and the index that names them."""
-    output = "lm_head.weight" if "lm_head.weight" in weights else EMBEDDINGS
-    sources = {old_name(name) if layout == "old" else name: name for name in weights}
-    numbers = {name: number for number, name in enumerate(weights)}
-    shards = split_torch_state_dict_into_shards({name: weights[source] for name, source in sources.items()},
-                                                max_shard_size=file_size)
+    from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors.torch import save_file
+
+    output_layer = "lm_head.weight" if "lm_head.weight" in weights else EMBEDDINGS
+    seeds = {name: number for number, name in enumerate(weights)}
+    sources = {old_name(name) if layout == "old" else name: name for name in weights}  # by the name in the file
+    shards = split_torch_state_dict_into_shards(
+        {name: weights[source] for name, source in sources.items()}, max_shard_size=file_size
+    )
     for file, names in shards.filename_to_tensors.items():
-        tensors = {name: random_tensor(sources[name], weights[sources[name]].shape, numbers[sources[name]])
-                   for name in names}
+        tensors = {}
         for name in names:
-            if sources[name] == output:
+            source = sources[name]
+            tensors[name] = random_tensor(source, weights[source].shape, seeds[source])
+            if source == output_layer:
                 keep_rows(tensors[name], words)
         save_file(tensors, out / file, metadata={"format": "pt"})
     if shards.is_sharded:
@@ -66,40 +86,54 @@ def write_weights(weights: dict, words: list[int], out: Path, layout: str, file_
 
 def config_of(shape: dict):
     """The configuration of `shape`, with the practice model's special tokens."""
+    from transformers import CONFIG_MAPPING
+
+    from catalog.choices import PRACTICE_DIR
+
     practice = json.loads((PRACTICE_DIR / "config.json").read_text(encoding="utf-8"))
     tokens = {name: value for name, value in practice.items() if name.endswith("token_id")}
     text = {name: value for name, value in shape.items() if name not in ("model_type", "vision_config")}
-    half = text["hidden_size"] // text["num_attention_heads"] // 2  # of a head's width
-    sections = [half * 2 // 8, half * 3 // 8, half * 3 // 8]  # time, height, width: 16, 24, 24 in the hub's models
-    rope = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": sections}
-    ends = {name: tokens[name] for name in ("bos_token_id", "eos_token_id")}
-    text |= {"rope_parameters": rope, "max_position_embeddings": 32768, **ends}
-    return CONFIG_MAPPING[shape["model_type"]](text_config=text, vision_config=shape["vision_config"],
-                                               tie_word_embeddings=text["tie_word_embeddings"], **tokens)
+    half_head = text["hidden_size"] // text["num_attention_heads"] // 2
+    sections = [half_head * 2 // 8, half_head * 3 // 8, half_head * 3 // 8]  # time, height, width; hub: 16, 24, 24
+    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": sections}
+    text["max_position_embeddings"] = 32768
+    text |= {name: tokens[name] for name in ("bos_token_id", "eos_token_id")}
+    return CONFIG_MAPPING[shape["model_type"]](
+        text_config=text,
+        vision_config=shape["vision_config"],
+        tie_word_embeddings=text["tie_word_embeddings"],
+        **tokens,
+    )
 
 
-def random_tensor(name: str, shape, number: int) -> torch.Tensor:
-    """As Transformers initialises a tensor of that name, in bfloat16; the same for the same `number`."""
+def random_tensor(name: str, shape, seed: int) -> torch.Tensor:
+    """As Transformers initialises a tensor of that name, in bfloat16; the same for the same seed."""
+    import torch
+
     if name.endswith("bias"):
         return torch.zeros(shape, dtype=torch.bfloat16)
     if len(shape) == 1:  # a norm
         return torch.ones(shape, dtype=torch.bfloat16)
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=torch.Generator().manual_seed(number))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, INITIALIZER_RANGE, generator=generator)
 
 
 def keep_rows(head: torch.Tensor, words: list[int]) -> None:
-    """Makes a model write nothing but the tokens `words`."""
+    """Makes a model generate nothing but the tokens `words`."""
+    import torch
+
     others = torch.ones(len(head), dtype=torch.bool)
     others[words] = False
     head[others] = 0
 
 
 def whole_words(tokenizer) -> list[int]:
-    """Tokens that stand for a word and the space before it: text made of them is read again as the same tokens."""
+    """Tokens that stand for a word and the space before it: text of them is tokenized to the same tokens again."""
     return [token for token in range(len(tokenizer)) if re.fullmatch(" [a-z]+", tokenizer.decode([token]))]
 
 
 # ---- the hub's older layout, and the files around the weights --------------------------------------------------------
+
 
 def old_name(name: str) -> str:
     return name.replace("model.visual.", "visual.").replace("model.language_model.", "model.")
@@ -112,8 +146,13 @@ def flat(config: dict) -> dict:
     for name in ("model_type", "layer_types", "dtype"):
         text.pop(name, None)
     top = {name: value for name, value in config.items() if name not in ("text_config", "dtype")}
-    return {**text, **top, "rope_theta": rope["rope_theta"], "torch_dtype": config.get("dtype", "bfloat16"),
-            "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]}, "transformers_version": "4.41.2"}
+    old_fields = {
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+        "torch_dtype": config.get("dtype", "bfloat16"),
+        "transformers_version": "4.41.2",
+    }
+    return {**text, **top, **old_fields}
 
 
 def write_config(config, out: Path, layout: str) -> None:
@@ -127,26 +166,17 @@ def write_config(config, out: Path, layout: str) -> None:
 
 def write_processor(practice, config, out: Path) -> None:
     """The practice model's processor as the class of this family of models."""
-    getattr(transformers, f"{family(config)}Processor")(
-        image_processor=practice.image_processor, tokenizer=practice.tokenizer,
-        video_processor=practice.video_processor, chat_template=practice.chat_template).save_pretrained(out)
+    import transformers
+
+    processor_class = getattr(transformers, f"{family(config)}Processor")
+    processor_class(
+        image_processor=practice.image_processor,
+        tokenizer=practice.tokenizer,
+        video_processor=practice.video_processor,
+        chat_template=practice.chat_template,
+    ).save_pretrained(out)
 
 
 def family(config) -> str:
     """What the names of Transformers' classes begin with: Qwen2VL or Qwen2_5_VL."""
     return type(config).__name__.removesuffix("Config")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder to write the model to: 4.4 GB for 2b, 16.6 GB for 7b")
-    parser.add_argument("--size", choices=SHAPES, default="2b")
-    parser.add_argument("--layout", choices=["new", "old"], default="new",
-                        help="names as in Transformers 5, or as in the hub's checkpoints")
-    options = parser.parse_args()
-    parameters = write_model(SHAPES[options.size], options.out, options.layout)
-    print(f"{parameters / 1e9:.2f} billion random parameters in {options.out}")
-
-
-if __name__ == "__main__":
-    main()

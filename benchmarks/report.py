@@ -1,82 +1,89 @@
-"""Write the measured figures into README.md: `python benchmarks/report.py`, after `benchmark.py ... --json`,
-`guesses.py` and `serving.py`.
+"""The measured figures in README.md: `python -m benchmarks report`, after speed --json, drafts and serving.
 
-Reads results/speed-2b.json, results/drafts.json and results/serving.json beside this file, which those wrote; replaces the
-text of README.md between its marks. Types no number by hand, measures nothing.
+Reads what is in benchmarks/results/, and replaces the text of README.md between its marks. Types no number by hand,
+measures nothing.
 """
 
-import json
-import sys
-from pathlib import Path
+import argparse
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+from tabulate import tabulate
 
-from benchmarks.serving import RESULTS as SERVING  # noqa: E402
-from benchmarks.serving import capacity, table  # noqa: E402
-from benchmarks.tables import BASE, shown  # noqa: E402
-from tiny_model.training.report import put_between  # noqa: E402
+from benchmarks import records
+from benchmarks.processes import ROOT
+from benchmarks.serving import capacity, table
+from benchmarks.tables import BASE, shown
 
-RESULTS = Path(__file__).parent / "results/speed-2b.json"
-GUESSES = Path(__file__).parent / "results/drafts.json"
-MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+README = ROOT / "README.md"
+SPEED_MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+DRAFTS_MARKS = ("<!-- drafts -->", "<!-- end of drafts -->")
 SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
-GUESSES_MARKS = ("<!-- guesses -->", "<!-- end of guesses -->")
-COLUMNS = {
+SPEED_COLUMNS = {
     "load_s": "load, s", "ttft_turn1_s": "first turn, s", "ttft_turn2_s": "second turn, s", "ttft_retry_s": "retry, s",
-    "ttft_same_image_s": "same picture, new chat, s", "ttft_prepared_s": "picture looked at before, s",
+    "ttft_same_image_s": "same picture, new chat, s", "ttft_prepared_s": "prefetched picture, s",
     "decode_tok_s": "tokens/s", "peak_rss_mb": "peak memory, MB",
 }  # fmt: skip
-NAMES = {"generate": "`model.generate`", "session": "`ChatSession`"}
+ENGINE_NAMES = {"generate": "`model.generate`", "session": "`ChatSession`"}
+DRAFTS_ROWS = {
+    "tokens_per_step": "tokens a step, with accepted draft tokens",
+    "speedup": "tokens/s of the 2B shape at this acceptance, ×",
+}
 
 
-def figures() -> str:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has no options."""
+
+
+def run(options: argparse.Namespace) -> int:
+    from tiny_model.training.report import put_between
+
+    put_between(SPEED_MARKS, speed(), README)
+    put_between(DRAFTS_MARKS, drafts(), README)
+    put_between(SERVING_MARKS, serving(), README)
+    return 0
+
+
+def speed() -> str:
     """One row per engine; behind each figure of ours, in brackets, its ratio to generate's."""
-    rows = json.loads(RESULTS.read_text())
+    rows = records.read(records.SPEED)
     base = next(row for row in rows if row["engine"] == BASE)
-    lines = [f"| | {' | '.join(COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row in rows:
-        cells = [shown(row[key]) + ratio(row, base, key) for key in COLUMNS]
-        lines.append(f"| {NAMES.get(row['engine'], row['engine'])} | {' | '.join(cells)} |")
+    cells = [
+        [ENGINE_NAMES.get(row["engine"], row["engine"])]
+        + [shown(row[key]) + _ratio(row, base, key) for key in SPEED_COLUMNS]
+        for row in rows
+    ]
+    return tabulate(cells, ["", *SPEED_COLUMNS.values()], tablefmt="github", disable_numparse=True)
+
+
+def _ratio(row: dict, base: dict, key: str) -> str:
+    is_known = row["engine"] == "session" and row[key] and base[key]
+    return f" ({row[key] / base[key]:.2g} ×)" if is_known else ""
+
+
+def drafts() -> str:
+    """How many draft tokens were accepted, by what was asked, and what a forward pass of several tokens costs."""
+    found = records.read(records.DRAFTS)
+    questions = found["questions"]
+    cells = [[name, *(f"{row[key]:.2f}" for row in questions)] for key, name in DRAFTS_ROWS.items()]
+    headers = ["", *(row["question"] for row in questions)]
+    one_ms, *more_ms = found["step_ms"].values()
+    costs = ", ".join(f"{tokens} tokens {ms / one_ms:.2f}" for tokens, ms in enumerate(more_ms, start=2))
+    lines = [
+        tabulate(cells, headers, tablefmt="github", disable_numparse=True),
+        "",
+        f"A forward pass of several tokens takes the 2B shape, times a pass of one token: {costs}.",
+    ]
     return "\n".join(lines)
-
-
-def ratio(row: dict, base: dict, key: str) -> str:
-    known = row["engine"] == "session" and row[key] and base[key]
-    return f" ({row[key] / base[key]:.2g} ×)" if known else ""
-
-
-def guesses() -> str:
-    """What reading several tokens at once costs, and how many guesses stood, by what was asked."""
-    found = json.loads(GUESSES.read_text())
-    one, *more = found["milliseconds"].values()
-    lines = [f"| {' | '.join(['', *(row['asked'] for row in found['asked'])])} |"]
-    lines.append("|---" * (len(found["asked"]) + 1) + "|")
-    names = {"tokens a step": "tokens a step", "speed on MODEL_DIR": "speed of the 2B shape, if as many stand, ×"}
-    for name, said in names.items():
-        lines.append(f"| {' | '.join([said, *(f'{row[name]:.2f}' for row in found['asked'])])} |")
-    costs = ", ".join(f"{tokens} tokens {ms / one:.2f}" for tokens, ms in enumerate(more, 2))
-    return "\n".join([*lines, "", f"To read several tokens at once takes the 2B shape, times one token: {costs}."])
 
 
 def serving() -> str:
     """Visitors over replicas; what the way to a replica costs; how many visitors machines carry."""
-    found = json.loads(SERVING.read_text())
+    found = records.read(records.SERVING)
     direct, remote = found["overhead"]["direct"], found["overhead"]["remote"]
-    first, further = (f"{remote[name] - direct[name]:.1f} ms" for name in direct)
-    pauses = ", ".join(f"{seconds:g} s" for seconds in found["pause of a lost replica, s"] if seconds)
+    first = f"{remote['first_token_ms'] - direct['first_token_ms']:.1f} ms"
+    further = f"{remote['next_token_ms'] - direct['next_token_ms']:.1f} ms"
+    pauses = ", ".join(f"{seconds:g} s" for seconds in found["failover_s"] if seconds)
     way = f"For one visitor, the way to a replica adds {first} to the first token and {further} to each further one."
     lost = f"An answer whose replica is killed pauses for {pauses}."
     formula, assumed, *machines = capacity()
     carried = f"*{formula}*. {assumed}: {', '.join(machines)}."
-    return "\n".join([*table(found["crowd"]), "", f"{way} {lost}", "", carried])
-
-
-def main():
-    put_between(MARKS, figures(), ROOT / "README.md")
-    put_between(GUESSES_MARKS, guesses(), ROOT / "README.md")
-    put_between(SERVING_MARKS, serving(), ROOT / "README.md")
-
-
-if __name__ == "__main__":
-    main()
+    return "\n".join([table(found["crowd"]), "", f"{way} {lost}", "", carried])

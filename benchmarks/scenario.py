@@ -1,18 +1,16 @@
 """What every engine is asked, and what is written down: the same pictures, the same words, the same number of tokens.
 
-Here: pictures, questions, one repetition, its figures. Not here: engines (`engine_*.py`), processes and tables
-(`benchmark.py`).
+Here: pictures, questions, one repetition, its figures. Not here: engines (`engines/`), processes (`processes.py`) and
+tables (`tables.py`).
 
 An engine is a class: `Engine(model_dir, weights)` loads, `ask(messages, new_tokens)` gives a Reply, `prepare(messages)`
-is there only where an engine can look at a picture before the question comes. Messages are those of `session.prompt`.
+is there only where an engine can prefill before the question comes. Messages are those of `session.prompt`.
 """
 
 import random
 import time
 from dataclasses import dataclass, field
 from statistics import median
-
-from tiny_model.scenes import sample_scene
 
 SIZE = (672, 448)  # width and height: 384 visual tokens
 QUESTION = "Describe this image."
@@ -30,7 +28,7 @@ class Reply:
     """An answer and when its tokens came, in seconds since it was asked for.
 
     prompt_tokens, visual_tokens, cached_tokens: None where the engine does not tell. cached_tokens are those of the
-    prompt that were not read again.
+    prompt that were in a KV cache already.
     """
 
     text: str = ""
@@ -40,23 +38,25 @@ class Reply:
     answer_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=time.perf_counter)
 
     def token(self) -> None:
         """One more token is known."""
         self.answer_tokens += 1
-        self.total_s = time.perf_counter() - self.began
+        self.total_s = time.perf_counter() - self.started
         self.first_token_s = self.first_token_s or self.total_s
 
 
 def picture(number: int):
-    """The same for the same number, another one for any other: no engine has seen it before."""
+    """The same for the same number, another one for any other: no engine has encoded it before."""
+    from tiny_model.scenes import sample_scene
+
     return sample_scene(random.Random(f"benchmark {number}"), SIZE, count=4).image
 
 
 def user(text: str, image=None) -> dict:
-    image = [] if image is None else [{"type": "image", "image": image}]
-    return {"role": "user", "content": [*image, {"type": "text", "text": text}]}
+    media = [] if image is None else [{"type": "image", "image": image}]
+    return {"role": "user", "content": [*media, {"type": "text", "text": text}]}
 
 
 def warm_up(engine, new_tokens: int) -> None:
@@ -66,11 +66,11 @@ def warm_up(engine, new_tokens: int) -> None:
 
 def repetition(engine, number: int, new_tokens: int) -> dict[str, Reply]:
     """Replies by situation, about two pictures of their own."""
-    first = [user(QUESTION, picture(2 * number))]
-    replies = {"turn1": engine.ask(first, new_tokens)}
-    said = {"role": "assistant", "content": replies["turn1"].text}
-    replies["turn2"] = engine.ask([*first, said, user(FOLLOW_UP)], new_tokens)
-    replies["retry"] = engine.ask(first, new_tokens)
+    first_turn = [user(QUESTION, picture(2 * number))]
+    replies = {"turn1": engine.ask(first_turn, new_tokens)}
+    answer = {"role": "assistant", "content": replies["turn1"].text}
+    replies["turn2"] = engine.ask([*first_turn, answer, user(FOLLOW_UP)], new_tokens)
+    replies["retry"] = engine.ask(first_turn, new_tokens)
     replies["same_image"] = engine.ask([user(OTHER_QUESTION, picture(2 * number))], new_tokens)
     if hasattr(engine, "prepare"):
         later = [user(QUESTION, picture(2 * number + 1))]

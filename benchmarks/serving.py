@@ -1,92 +1,115 @@
-"""Visitors over replicas: `python benchmarks/serving.py MODEL_DIR`. Needs requirements-serve.txt.
+"""Visitors over replicas: `python -m benchmarks serving MODEL_DIR`. Needs requirements-serve.txt.
 
 Each visitor has a picture of its own, asks about it and then asks again. Measured: answers and tokens a second, time to
-the first token, second turns that found what the first one left; what the way through Ray costs one visitor; how long
-an answer pauses when its replica is killed. Printed, and written to results/serving.json beside this file.
+the first token, second turns that found all of the first one in the prefix cache; what the way through Ray costs one
+visitor; how long an answer pauses when its replica is killed. Printed, and written to benchmarks/results/serving.json.
 
-`python benchmarks/serving.py --capacity` only prints how many visitors machines carry, from what 2B took.
+`python -m benchmarks serving --capacity` only prints how many visitors machines carry, from what 2B took.
 
-Not here: the page (`crowd.py`), engines side by side (`benchmark.py`).
+Not here: the page (`tests/stress/crowd.py`), engines side by side (`speed.py`).
 """
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import random
 import signal
-import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+from tabulate import tabulate
 
-from benchmarks.processes import why_no_model  # noqa: E402
-from catalog.measured import RUNS  # noqa: E402
-from serving.front import set_environment  # noqa: E402
-from serving.replica import DEPLOYMENT, Replica, load  # noqa: E402
-from tiny_model.scenes import sample_scene  # noqa: E402
+from adapters import ray_serve
+from benchmarks import records
+from benchmarks.options import UsageError, add_model_dir
+from benchmarks.processes import ROOT
 
-RESULTS = Path(__file__).with_name("results/serving.json")
 QUESTIONS = ("Describe this image.", "How many shapes are there?")
 OPTIONS = {"min_new_tokens": 32, "max_new_tokens": 32}
-STORY = {"min_new_tokens": 1500, "max_new_tokens": 1500}
-RUNS_ALONE = 30  # of one visitor, for the overhead
+LONG = {"min_new_tokens": 1500, "max_new_tokens": 1500}
+KILL_AT_PIECE = 50  # of a long answer
+WHOLE_PIECES = 1000  # a long answer that came to its end has more
+OVERHEAD_RUNS = 30  # of one visitor
+WARM_UP_RUNS = 2  # before these
+COLUMNS = {  # of the table of visitors
+    "replicas": "replicas", "visitors": "visitors", "answers_s": "answers/s", "tokens_s": "tokens/s",
+    "first_token_p50_s": "first token p50, s", "first_token_p95_s": "p95, s",
+    "prefix_cache_hits": "second turns from the prefix cache",
+}  # fmt: skip
 
 
-def main() -> int:
-    options = read_options()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_dir(parser, nargs="?")
+    parser.add_argument("--threads", type=int, default=1, help="of each replica (default: %(default)s)")
+    parser.add_argument("--visitors", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="default: %(default)s")
+    parser.add_argument("--kills", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--capacity", action="store_true", help="only print how many visitors machines carry")
+
+
+def run(options: argparse.Namespace) -> int:
     if options.capacity:
         print(*capacity(), sep="\n")
         return 0
-    set_environment()
-    found = {"cores": os.cpu_count(), "threads of a replica": options.threads, "crowd": []}
-    for replicas in (1, 2):
-        with serving(options.model_dir, replicas, options.threads) as session:
-            if replicas == 1:
-                found["overhead"] = overhead(session, load(str(options.model_dir), options.threads))
-            found["crowd"] += [crowd(session, replicas, visitors) for visitors in options.visitors]
-            if replicas == 2:
-                found["pause of a lost replica, s"] = [lost(session) for _ in range(options.kills)]
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    print(*table(found["crowd"]), "", sep="\n")
+    if options.model_dir is None:
+        raise UsageError("name the folder of an exported model, or --capacity.")
+    found = measure(options.model_dir, options.threads, options.visitors, options.kills)
+    records.write(records.SERVING, found)
+    print(table(found["crowd"]), "", sep="\n")
     print(*(f"{name}: {value}" for name, value in found.items() if name != "crowd"), sep="\n")
     return 0
 
 
-class Watched(Replica):
-    def process(self) -> int:
-        return os.getpid()
+def measure(model_dir: Path, threads: int, visitors: list[int], kills: int) -> dict:
+    """What is in results/serving.json."""
+    ray_serve.set_environment(ROOT)
+    from serving.replica import load
+
+    found: dict = {"cores": os.cpu_count(), "threads_per_replica": threads, "crowd": []}
+    with deployed(model_dir, 1, threads) as session:
+        found["overhead"] = overhead(session, load(str(model_dir), threads))
+        found["crowd"] += [crowd(session, 1, number) for number in visitors]
+    with deployed(model_dir, 2, threads) as session:
+        found["crowd"] += [crowd(session, 2, number) for number in visitors]
+        found["failover_s"] = [failover_s(session) for _ in range(kills)]
+    return found
 
 
 @contextlib.contextmanager
-def serving(model_dir: Path, replicas: int, threads: int):
+def deployed(model_dir: Path, replicas: int, threads: int) -> Iterator:
     """A RemoteSession, and the replicas behind it for the length of a `with`."""
     import ray
     from ray import serve
-    from transformers import AutoProcessor
+    from transformers import AutoConfig
 
+    from catalog.open import load_processor
     from serving.remote import RemoteSession
+    from serving.replica import DEPLOYMENT, Replica
 
-    ray.init(num_cpus=replicas * threads, object_store_memory=200 << 20, include_dashboard=False,
-             logging_level="error", log_to_driver=False, _node_ip_address="127.0.0.1")  # fmt: skip
+    class WatchedReplica(Replica):
+        def process_id(self) -> int:
+            return os.getpid()
+
     try:
+        ray_serve.start_cluster(replicas * threads, logging_level="error")
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(proxy_location="Disabled")
         options = DEPLOYMENT | {"num_replicas": replicas, "ray_actor_options": {"num_cpus": threads}}
-        application = serve.deployment(Watched).options(**options).bind(str(model_dir.resolve()), threads)
-        yield RemoteSession(serve.run(application, route_prefix=None), AutoProcessor.from_pretrained(model_dir))
+        application = serve.deployment(WatchedReplica).options(**options).bind(str(model_dir.resolve()), threads)
+        processor = load_processor(model_dir, AutoConfig.from_pretrained(model_dir))
+        yield RemoteSession(serve.run(application, route_prefix=None), processor)
     finally:
         serve.shutdown()
         ray.shutdown()
 
 
 def conversation(name: str) -> list[dict]:
+    """A first question, about a picture that no other name has."""
+    from tiny_model.scenes import sample_scene
+
     image = sample_scene(random.Random(name), (168, 168), count=2).image
     return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": QUESTIONS[0]}]}]
 
@@ -94,61 +117,76 @@ def conversation(name: str) -> list[dict]:
 def ask(session, messages: list[dict]) -> dict:
     """Text, seconds to the first piece and to the last, counts."""
     answer = session.stream(messages, **OPTIONS)
-    return {"text": "".join(answer), **vars(answer.stats)}
+    text = "".join(answer)
+    return {"text": text, **vars(answer.stats)}
 
 
 def overhead(remote, direct) -> dict:
-    """Medians of one visitor, of a session in this process and of a replica, in turn; milliseconds."""
-    took = {"direct": [], "remote": []}
-    for number in range(RUNS_ALONE + 2):
-        for name, session in (("direct", direct), ("remote", remote)):
+    """Medians of one visitor, of a session in this process and of a replica, in turn."""
+    sessions = {"direct": direct, "remote": remote}
+    first_ms: dict[str, list[float]] = {name: [] for name in sessions}
+    next_ms: dict[str, list[float]] = {name: [] for name in sessions}
+    for number in range(WARM_UP_RUNS + OVERHEAD_RUNS):
+        for name, session in sessions.items():
             stats = ask(session, conversation(f"overhead {number}"))
-            writing = (stats["total_s"] - stats["first_token_s"]) / (stats["answer_tokens"] - 1)
-            took[name].append((1000 * stats["first_token_s"], 1000 * writing))
-    names = ("first token, ms", "each further token, ms")
+            decode_s = stats["total_s"] - stats["first_token_s"]
+            first_ms[name].append(1000 * stats["first_token_s"])
+            next_ms[name].append(1000 * decode_s / (stats["answer_tokens"] - 1))
     return {
-        way: {name: round(median(values[2:]), 2) for name, values in zip(names, zip(*pairs, strict=True), strict=True)}
-        for way, pairs in took.items()
+        name: {
+            "first_token_ms": round(median(first_ms[name][WARM_UP_RUNS:]), 2),
+            "next_token_ms": round(median(next_ms[name][WARM_UP_RUNS:]), 2),
+        }
+        for name in sessions
     }
 
 
 def crowd(session, replicas: int, visitors: int) -> dict:
-    def visit(number: int) -> list[dict]:
+    """One row of the table: so many visitors at once, each asking twice."""
+
+    def visit(number: int) -> tuple[dict, dict]:
         messages = conversation(f"{replicas} {visitors} {number}")
         first = ask(session, messages)
-        question = {"role": "user", "content": QUESTIONS[1]}
-        return [first, ask(session, [*messages, {"role": "assistant", "content": first["text"]}, question])]
+        follow_up = [{"role": "assistant", "content": first["text"]}, {"role": "user", "content": QUESTIONS[1]}]
+        return first, ask(session, messages + follow_up)
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     with ThreadPoolExecutor(visitors) as pool:
         visits = list(pool.map(visit, range(visitors)))
-    took = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     answers = [answer for visit in visits for answer in visit]
-    cuts = quantiles([a["first_token_s"] for a in answers], n=20)
+    cuts = quantiles([answer["first_token_s"] for answer in answers], n=20)
     hits = sum(second["cached_tokens"] >= first["prompt_tokens"] for first, second in visits)  # all of the first turn
-    return {"replicas": replicas, "visitors": visitors, "answers/s": len(answers) / took,
-            "tokens/s": sum(a["answer_tokens"] for a in answers) / took, "first token p50, s": cuts[9],
-            "p95, s": cuts[18], "second turns from cache": hits / visitors}  # fmt: skip
+    return {
+        "replicas": replicas,
+        "visitors": visitors,
+        "answers_s": len(answers) / seconds,
+        "tokens_s": sum(answer["answer_tokens"] for answer in answers) / seconds,
+        "first_token_p50_s": cuts[9],
+        "first_token_p95_s": cuts[18],
+        "prefix_cache_hits": hits / visitors,
+    }
 
 
-def lost(session) -> float | None:
+def failover_s(session) -> float | None:
     """Kill the replica of an answer in its middle: the longest pause between two pieces, in seconds. None where the
     other one began differently, and the visitor was told.
     """
     from serving.remote import LostError, conversation_of, pack
 
-    messages, times = conversation(f"lost {time.time()}"), []
-    place = session._handle.options(session_id=conversation_of(pack(messages)))
-    while len(session._handle.broadcast("process").results()) < 2:  # one was killed before
+    messages = conversation(f"lost {time.time()}")
+    its_replica = session._handle.options(session_id=conversation_of(pack(messages)))
+    while len(session._handle.broadcast("process_id").results()) < 2:  # one was killed before
         time.sleep(0.5)
-    process = place.process.remote().result()
+    process = its_replica.process_id.remote().result()
+    times: list[float] = []
     with contextlib.suppress(LostError):
-        for _ in session.stream(messages, **STORY):
+        for _ in session.stream(messages, **LONG):
             times.append(time.perf_counter())
-            if len(times) == 50:
+            if len(times) == KILL_AT_PIECE:
                 os.kill(process, signal.SIGKILL)
-    gaps = [later - earlier for earlier, later in pairwise(times)]
-    return round(max(gaps), 2) if len(times) > 1000 else None
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    return round(max(pauses), 2) if len(times) > WHOLE_PIECES else None
 
 
 def capacity(think_s: float = 60, tokens: int = 100, utilisation: float = 0.7, replicas: int = 1) -> list[str]:
@@ -157,35 +195,19 @@ def capacity(think_s: float = 60, tokens: int = 100, utilisation: float = 0.7, r
     Each visitor reads and thinks for `think_s` between an answer of `tokens` tokens and the next question, which comes
     with a new picture every time: the dearest kind. `utilisation`: more, and waiting takes longer than answering.
     """
-    run = RUNS["2b"]
-    answer_s = run.first_answer_s + tokens / run.tokens_s
+    measured = records.read(records.RUNS)["2b"]
+    first_token_s, tokens_s = measured["first_token_s"], measured["tokens_s"]
+    answer_s = first_token_s + tokens / tokens_s
     each = replicas * utilisation * (think_s + answer_s) / answer_s
     return [
         "visitors = machines · replicas per machine · utilisation · (think time + answer time) / answer time",
-        f"2B on {run.where}: answer time {run.first_answer_s:g} s + {tokens} tokens / {run.tokens_s:g} tokens/s = "
+        f"2B on {measured['where']}: answer time {first_token_s:.3g} s + {tokens} tokens / {tokens_s:.3g} tokens/s = "
         f"{answer_s:.1f} s, think time {think_s:g} s, replicas per machine {replicas}, utilisation {utilisation:g}",
         *(f"{machines} machine{'s' * (machines > 1)}: {machines * each:.0f} visitors" for machines in (1, 4, 10)),
     ]
 
 
-def table(rows: list[dict]) -> list[str]:
-    lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def read_options():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model_dir", type=Path, nargs="?", metavar="MODEL_DIR", help="an exported Qwen2-VL")
-    parser.add_argument("--threads", type=int, default=1, help="of each replica (default: %(default)s)")
-    parser.add_argument("--visitors", type=int, nargs="+", default=[1, 2, 5, 10, 20, 50], help="default: %(default)s")
-    parser.add_argument("--kills", type=int, default=2, help="default: %(default)s")
-    parser.add_argument("--capacity", action="store_true", help="only print how many visitors machines carry")
-    options = parser.parse_args()
-    if not options.capacity and (missing := why_no_model(options.model_dir or Path(""))):
-        parser.error(missing)
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def table(rows: list[dict]) -> str:
+    """rows: results of `crowd`."""
+    cells = [[f"{row[key]:.3g}" if isinstance(row[key], float) else row[key] for key in COLUMNS] for row in rows]
+    return tabulate(cells, list(COLUMNS.values()), tablefmt="github", disable_numparse=True)

@@ -1,10 +1,10 @@
-"""What long videos cost the vision encoder: `python benchmarks/video.py MODEL_DIR`.
+"""What long videos cost the vision encoder: `python -m benchmarks video MODEL_DIR`.
 
-A session looks at a video slice by slice, two frames each. optimum-intel hands all slices over at once, and its
-attention has a mask of all patches by all patches. Each line is measured in a process of its own;
-above_loading_mb is by how much seeing the video raised the peak that loading, the pixels and one slice had left.
+A session encodes a video slice by slice, two frames each. optimum-intel hands all slices over at once, and its
+attention has a mask of all patches by all patches. Each row is measured in a process of its own; above_loading_mb is
+by how much encoding the video raised the peak that loading, the pixels and one slice had left.
 
-Not here: reading what was seen, and anything about pictures (`benchmark.py`).
+Not here: prefilling what was encoded, and anything about pictures (`speed.py`).
 """
 
 import argparse
@@ -12,89 +12,91 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+from tabulate import tabulate
 
-from benchmarks.processes import in_own_process, peak_rss_mb, report, why_no_model  # noqa: E402
-from environment.telemetry import turn_off_library_telemetry  # noqa: E402
-from tiny_model.scenes import Shape, draw_video  # noqa: E402
+from benchmarks.options import add_child, add_model_dir
+from benchmarks.processes import in_own_process, peak_rss_mb, report
 
 WAYS = ("slices", "at-once")
 SIZE = (448, 448)
 COLUMNS = ("frames", "visual_tokens", "way", "seconds", "peak_rss_mb", "above_loading_mb")
 
 
-def main() -> int:
-    options = read_options()
-    turn_off_library_telemetry()
-    if options.child:
-        report(measure(options.model_dir, options.frames[0], options.child))
-        return 0
-    print(*COLUMNS, sep="  ")
-    failed = False
-    for count in options.frames:
-        for way in WAYS:
-            found = in_own_process(__file__, [str(options.model_dir), "--frames", str(count), "--child", way])
-            failed |= "reason" in found
-            print(f"{count} frames, {way}: {found['reason']}" if "reason" in found else line(found), flush=True)
-    return int(failed)
-
-
-def measure(model_dir: Path, count: int, way: str) -> dict:
-    """Both ways go through the same compiled vision encoder, which has seen one slice before."""
-    model, session_model, medium = load(model_dir, count)
-    slices = medium.blocks
-    session_model.encode(slices[0])
-    before, began = peak_rss_mb(), time.perf_counter()
-    if way == "slices":
-        seen = [session_model.encode(part) for part in slices]
-    else:
-        seen = [model.get_vision_embeddings(medium.inputs["pixel_values_videos"], medium.inputs["video_grid_thw"])]
-    seconds, peak = time.perf_counter() - began, peak_rss_mb()
-    above = None if peak is None else peak - before
-    return dict(zip(COLUMNS, (count, sum(map(len, seen)), way, seconds, peak, above), strict=True))
-
-
-def load(model_dir: Path, count: int):
-    """The model, the session's view of it, and a video of `count` frames as patches."""
-    from optimum.intel.openvino import OVModelForVisualCausalLM
-    from transformers import AutoProcessor
-
-    from session.ov_model import VisionLanguageModel
-    from session.prompt import build_prompt
-
-    frames = draw_video(Shape("circle", "red", 0.3, 0.5, 0.2), "right", size=SIZE, frames=count)
-    message = {"role": "user", "content": [{"type": "video", "video": frames}]}
-    medium = build_prompt(AutoProcessor.from_pretrained(model_dir), [message]).media[0]
-    model = OVModelForVisualCausalLM.from_pretrained(model_dir, device="CPU", compile=False)
-    return model, VisionLanguageModel(model), medium
-
-
-def line(found: dict) -> str:
-    def shown(value) -> str:
-        return "–" if value is None else value if isinstance(value, str) else f"{value:.0f}"
-
-    cells = [f"{found[name]:.3g}" if name == "seconds" else shown(found[name]) for name in COLUMNS]
-    return "  ".join(cell.rjust(len(name)) for cell, name in zip(cells, COLUMNS, strict=True))
-
-
-def read_options():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR", help="folder with an exported Qwen2-VL")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_dir(parser)
     parser.add_argument("--frames", type=counts, default=[8, 16, 32], metavar="N,N", help="default: 8,16,32")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if missing := why_no_model(options.model_dir):
-        parser.error(missing)
-    return options
+    add_child(parser)
 
 
 def counts(text: str) -> list[int]:
+    """[8, 16] of "8,16"."""
     numbers = [int(part) for part in text.split(",")]
     if min(numbers) < 1:
         raise ValueError(text)  # argparse says which option it was
     return numbers
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(options: argparse.Namespace) -> int:
+    if options.child:
+        return report(measure(options.model_dir, options.frames[0], options.child))
+    rows, reasons = [], []
+    for frames in options.frames:
+        for way in WAYS:
+            print(f"{frames} frames, {way} ...", file=sys.stderr, flush=True)
+            found = in_own_process("video", [options.model_dir, "--frames", frames, "--child", way])
+            if "reason" in found:
+                reasons.append(f"{frames} frames, {way}: {found['reason']}")
+            else:
+                rows.append(cells(found))
+    print(tabulate(rows, COLUMNS, tablefmt="github", disable_numparse=True), *reasons, sep="\n")
+    return int(bool(reasons))
+
+
+def cells(found: dict) -> list[str]:
+    """One row of the table."""
+    return [f"{found[name]:.3g}" if name == "seconds" else _shown(found[name]) for name in COLUMNS]
+
+
+def _shown(value) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else f"{value:.0f}"
+
+
+# ---- the child: one way ----------------------------------------------------------------------------------------------
+
+
+def measure(model_dir: Path, frames: int, way: str) -> dict:
+    """Both ways go through the same compiled vision encoder, which has encoded one slice before."""
+    model, session_model, item = load(model_dir, frames)
+    session_model.encode(item.blocks[0])
+    peak_before = peak_rss_mb()
+    started = time.perf_counter()
+    if way == "slices":
+        features = [session_model.encode(block) for block in item.blocks]
+    else:
+        features = [model.get_vision_embeddings(item.inputs["pixel_values_videos"], item.inputs["video_grid_thw"])]
+    seconds = time.perf_counter() - started
+    peak = peak_rss_mb()
+    return {
+        "frames": frames,
+        "visual_tokens": sum(map(len, features)),
+        "way": way,
+        "seconds": seconds,
+        "peak_rss_mb": peak,
+        "above_loading_mb": None if peak is None else peak - peak_before,
+    }
+
+
+def load(model_dir: Path, frames: int):
+    """The model, the session's view of it, and a video of so many frames as patches."""
+    from catalog.open import open_model
+    from session.ov_model import VisionLanguageModel
+    from session.prompt import build_prompt
+    from tiny_model.scenes import Shape, draw_video
+
+    video = draw_video(Shape("circle", "red", 0.3, 0.5, 0.2), "right", size=SIZE, frames=frames)
+    model, processor = open_model(model_dir, "CPU")
+    message = {"role": "user", "content": [{"type": "video", "video": video}]}
+    item = build_prompt(processor, [message]).media[0]
+    return model, VisionLanguageModel(model), item

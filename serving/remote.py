@@ -24,10 +24,12 @@ from session.prompt import build_prompt, check_messages, check_question, content
 from session.vision_inputs import MediaProcessor
 
 MAX_BYTES = 64 << 20  # of all files of a conversation: they cross with every question
-ATTEMPTS, PAUSE_S = 6, 1.0  # the routers hear of a lost replica within a second or two
-BEAT_S = 0.5  # between two looks whether what is prepared is still wanted
+MAX_PATCH_BYTES = 64 << 20  # kept here, for estimates
+ATTEMPTS = 6
+RETRY_S = 1.0  # times the number of the attempt: the routers hear of a lost replica within a second or two
+POLL_S = 0.5  # between two looks whether what is prepared is still wanted
 LOST = "The machine that wrote this answer was lost, and another one began differently. Please ask again."
-GONE = (RayError, RayServeException)
+RAY_ERRORS = (RayError, RayServeException)
 
 
 class BusyError(SessionError):
@@ -39,11 +41,13 @@ class LostError(SessionError):
 
 
 class RemoteSession:
-    """handle: of a deployment of `serving.replica.Replica`. at_once: answers that a page should ask for at a time."""
+    """handle: of a deployment of `serving.replica.Replica`. max_concurrent_answers: that a page should ask for."""
 
     def __init__(self, handle, processor, *, max_concurrent_answers: int = 1):
-        self.processor, self.max_concurrent_answers = processor, max_concurrent_answers
-        self._handle, self._patches = handle, MediaProcessor(processor, 64 << 20)
+        self.processor = processor
+        self.max_concurrent_answers = max_concurrent_answers
+        self._handle = handle
+        self._media = MediaProcessor(processor, MAX_PATCH_BYTES)
 
     def stream(
         self, messages: list[dict], *, progress: Callable[[Progress], None] = lambda _: None, **options
@@ -54,76 +58,78 @@ class RemoteSession:
         """
         if options.get("do_sample") and options.get("seed") is None:
             options["seed"] = secrets.randbelow(2**32)
-        run = AnswerState(stopped=_Stop())
-        return Answer(run, self._texts(run, messages, progress, options))
+        state = AnswerState(stopped=_Stop())
+        return Answer(state, self._texts(state, messages, progress, options))
 
     def prepare(self, messages: list[dict], *, wanted=lambda: True, max_visual_tokens: int | None = None) -> None:
         """As ChatSession.prepare, but whatever prevents it is said when the question comes."""
         check_messages(messages)
         packed = pack(messages)
-        response = self._at(packed, stream=False).prepare.remote(packed, max_visual_tokens)
-        with contextlib.suppress(*GONE):
+        response = self._replica_of(packed, stream=False).prepare.remote(packed, max_visual_tokens)
+        with contextlib.suppress(*RAY_ERRORS):
             while wanted():
                 with contextlib.suppress(TimeoutError):
-                    return response.result(timeout_s=BEAT_S)
+                    return response.result(timeout_s=POLL_S)
         response.cancel()
 
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
         """As ChatSession.estimate, without the seconds: machines differ."""
         check_messages(messages)
-        prompt = build_prompt(self.processor, messages, self._patches, max_visual_tokens)
-        return Estimate(len(prompt.ids), sum(medium.tokens for medium in prompt.media), None)
+        prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens)
+        return Estimate(len(prompt.ids), sum(item.tokens for item in prompt.media), None)
 
     @property
     def visual_token_budget(self) -> tuple[int, int]:
-        return self._patches.visual_token_budget
+        return self._media.visual_token_budget
 
     def memory(self) -> dict[str, int]:
-        """Nothing: what is kept is kept elsewhere."""
+        """Nothing: the caches are elsewhere."""
         return {}
 
-    def _at(self, packed: list[dict], stream: bool):
+    def _replica_of(self, packed: list[dict], stream: bool):
+        """The handle that leads to this conversation's replica."""
         return self._handle.options(stream=stream, session_id=conversation_of(packed))
 
-    def _texts(self, run: AnswerState, messages: list[dict], progress, options: dict) -> Iterator[str]:
+    def _texts(self, state: AnswerState, messages: list[dict], progress, options: dict) -> Iterator[str]:
+        """Pieces of the answer. Where a replica is lost, another one begins anew, and what the caller has already is
+        left out of what that one says.
+        """
         check_question(messages)
-        packed, given, problem = pack(messages), "", None
+        packed = pack(messages)
+        given = ""  # what the caller has
+        problem = None
         for attempt in range(ATTEMPTS):
-            said = ""  # in this attempt; what was given before is not given again
-            run.stopped.wait(PAUSE_S * max(0, attempt - 1))
+            state.stopped.wait(RETRY_S * max(0, attempt - 1))
+            said = ""  # in this attempt
             try:
-                for piece in self._pieces(run, packed, progress, options):
+                for piece in self._pieces(state, packed, progress, options):
                     said += piece
-                    if said.startswith(given) and said != given:
-                        new, given = said[len(given) :], said
+                    if new := _beyond(given, said):
+                        given = said
                         yield new
-                    elif not given.startswith(said):
-                        raise LostError(LOST)
-                if said != given and run.wanted():
+                if said != given and state.wanted():
                     raise LostError(LOST)
                 return
-            except GONE as error:
+            except RAY_ERRORS as error:
                 problem = error
-            if not run.wanted():
+            if not state.wanted():
                 return
-            if isinstance(problem, BackPressureError):
-                raise BusyError("All places are taken right now. Please try again in a minute.") from problem
-            if isinstance(problem, RayTaskError):  # raised there, SessionError and MediaError for example
-                known = isinstance(problem.cause, TypeError | ValueError)
-                raise problem.cause if known else RuntimeError(f"A replica failed: {type(problem.cause).__name__}")
+            _raise_unless_lost(problem)
         raise LostError("No machine could answer. Please try again in a minute.") from problem
 
-    def _pieces(self, run: AnswerState, packed: list[dict], progress, options: dict) -> Iterator[str]:
+    def _pieces(self, state: AnswerState, packed: list[dict], progress, options: dict) -> Iterator[str]:
         """What one replica says. Its counts go into the stats; times are those that are seen from here."""
-        response = run.stopped.response = self._at(packed, stream=True).answer.remote(packed, options)
+        response = self._replica_of(packed, stream=True).answer.remote(packed, options)
+        state.stopped.response = response
+        stats = state.stats
         try:
-            for event in takewhile(lambda _: run.wanted(), chain.from_iterable(response)):
+            for event in takewhile(lambda _: state.wanted(), chain.from_iterable(response)):
                 if isinstance(event, Progress):
                     progress(event)
                 elif isinstance(event, Stats):
-                    vars(run.stats).update({k: v for k, v in vars(event).items() if not k.endswith("_s")})
+                    vars(stats).update({name: value for name, value in vars(event).items() if not name.endswith("_s")})
                 else:
-                    run.stats.first_token_s = run.stats.first_token_s or time.perf_counter() - run.began
+                    stats.first_token_s = stats.first_token_s or time.perf_counter() - state.started
                     yield event
         finally:
             response.cancel()
@@ -140,32 +146,54 @@ class _Stop(threading.Event):
             self.response.cancel()
 
 
+def _beyond(given: str, said: str) -> str:
+    """What `said` has after `given`; "" as long as it has not come so far. Raises LostError where the two differ."""
+    if said.startswith(given):
+        return said[len(given) :]
+    if given.startswith(said):
+        return ""
+    raise LostError(LOST)
+
+
+def _raise_unless_lost(problem: Exception) -> None:
+    """Returns where the replica was lost, so that another one may be asked; else raises what the caller should hear."""
+    if isinstance(problem, BackPressureError):
+        raise BusyError("All places are taken right now. Please try again in a minute.") from problem
+    if isinstance(problem, RayTaskError):  # raised there, SessionError and MediaError for example
+        if isinstance(problem.cause, TypeError | ValueError):
+            raise problem.cause
+        raise RuntimeError(f"A replica failed: {type(problem.cause).__name__}")
+
+
+# ---- what crosses ----------------------------------------------------------------------------------------------------
+
+
 def pack(messages: list[dict]) -> list[dict]:
-    """A copy of `messages` with a file's bytes in the place of its path. Raises MediaError, SessionError."""
-    packed = [{"role": m["role"], "content": [_packed(block) for block in content_parts(m)]} for m in messages]
-    if sum(map(len, _files(block for message in packed for block in message["content"]))) > MAX_BYTES:
+    """A copy of `messages` with a file's bytes instead of its path. Raises MediaError, SessionError."""
+    packed = [{"role": m["role"], "content": [_packed(part) for part in content_parts(m)]} for m in messages]
+    if sum(len(file) for message in packed for file in _files(message["content"])) > MAX_BYTES:
         raise SessionError(f"The files of a conversation can have {MAX_BYTES >> 20} MB together. Begin a new one.")
     return packed
 
 
 def conversation_of(packed: list[dict]) -> str:
     """The same for every turn of a conversation: a digest of its first question, by the files alone where it has some,
-    because pictures are looked at before the question is written.
+    because pictures are encoded before the question is written.
     """
     first = next((message["content"] for message in packed if message["role"] == "user"), [])
-    texts = [str(block.get("text")).encode() for block in first]
+    texts = [str(part.get("text")).encode() for part in first]
     return hashlib.blake2b(b"\0".join(_files(first) or texts), digest_size=16).hexdigest()
 
 
-def _packed(block: dict) -> dict:
-    kind = block.get("type")
-    if kind == "text" or not isinstance(block.get(kind), str | os.PathLike):
-        return block  # if something is wrong with it, the session says so
+def _packed(part: dict) -> dict:
+    kind = part.get("type")
+    if kind == "text" or not isinstance(part.get(kind), str | os.PathLike):
+        return part  # if something is wrong with it, the session says so
     try:
-        return {**block, kind: Path(block[kind]).read_bytes()}
+        return {**part, kind: Path(part[kind]).read_bytes()}
     except OSError as error:
         raise MediaError("This file is no longer there. Please add it again.") from error
 
 
-def _files(content) -> list[bytes]:
-    return [block[block["type"]] for block in content if isinstance(block.get(block.get("type")), bytes)]
+def _files(content: list[dict]) -> list[bytes]:
+    return [part[part["type"]] for part in content if isinstance(part.get(part.get("type")), bytes)]

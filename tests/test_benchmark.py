@@ -1,6 +1,5 @@
 """benchmarks/: the real command line on the practice model, and what it prints. No test here looks at a duration."""
 
-import importlib
 import json
 import os
 import re
@@ -10,39 +9,83 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import drafts as guesses
-from benchmarks import long_video, report, tables, video
-from benchmarks import speed as benchmark
+from benchmarks import drafts, export, processes, records, report, serving, speed, tables, video
+from benchmarks.__main__ import COMMANDS, main
 from benchmarks.scenario import KEYS, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--repetitions", "1", "--new-tokens", "4")
-PROMPTS = r"(\d+) prompt tokens in turn 1(?:, (\d+) of them visual)?; (\d+) in turn 2(?:, (\d+) of them known)?"
+PROMPTS = r"(\d+) prompt tokens in turn 1(?:, (\d+) of them visual)?; (\d+) in turn 2(?:, (\d+) of them cached)?"
+LARGE_PACKAGES = ("torch", "transformers", "openvino", "numpy", "PIL", "ray", "gradio")
 
 
-@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")
-                                          if "__main__" in path.read_text(encoding="utf-8")))
-def test_every_script_finds_what_it_imports(script):
-    """Those too that no test runs to the end."""
-    assert importlib.import_module(f"benchmarks.{script}").main
-
-
-def run(*arguments, **environment) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "benchmarks" / "benchmark.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300)
+def run(command: str, *arguments, **environment) -> subprocess.CompletedProcess:
+    argv = [sys.executable, "-m", "benchmarks", command, *arguments]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=300)
 
 
 @pytest.fixture(scope="module")
 def measured(int4_dir, tmp_path_factory):
     """What a run of both engines of ours printed, and its rows."""
     path = tmp_path_factory.mktemp("benchmark") / "rows.json"
-    done = run(int4_dir, *QUICK, "--json", path)
+    done = run("speed", int4_dir, *QUICK, "--json", path)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(path.read_text())
 
 
+# ---- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_measures(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"python -m benchmarks {command}" in capsys.readouterr().out.partition("\n\n")[2]
+
+
+def test_whoever_starts_a_child_holds_no_large_package():
+    """Linux counts what the parent holds into the child's peak."""
+    code = f"import sys, benchmarks.__main__ as m; m.make_parser(); print(*set(sys.modules) & set({LARGE_PACKAGES}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "\n", done.stderr
+
+
+@pytest.fixture
+def empty_model(tmp_path):
+    (tmp_path / "openvino_language_model.xml").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--engines", "session,pytorch"], "--weights"),
+        (["--engines", "vllm"], "'vllm'"),
+        (["--repetitions", "0"], "at least 1"),
+        (["--json", "no/such/folder/rows.json"], "no folder"),
+        (["--record", "2b"], "--where"),
+        (["--engines", "generate", "--record", "2b", "--where", "here"], "session"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_measured(empty_model, capsys, arguments, said):
+    with pytest.raises(SystemExit) as ended:
+        main(["speed", str(empty_model), *arguments])
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["speed", "drafts", "video", "long-video", "serving"])
+def test_a_folder_without_a_model_is_refused(tmp_path, capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, str(tmp_path)])
+    assert "no exported model" in capsys.readouterr().err
+
+
+# ---- engines side by side --------------------------------------------------------------------------------------------
+
+
 def prompts(printed: str, engine: str) -> list[int]:
-    """Tokens: prompt, visual, prompt of turn 2, reused in turn 2; 0 for what the engine does not tell."""
+    """Tokens: prompt, visual, prompt of turn 2, cached in turn 2; 0 for what the engine does not tell."""
     return [int(number or 0) for number in re.search(f"{engine}: {PROMPTS}", printed).groups()]
 
 
@@ -58,21 +101,21 @@ def test_rows_have_the_keys_and_positive_figures(measured):
 def test_the_table_and_the_ratios_to_generate_are_printed(measured):
     own, ratios = measured[0].split("Divided by generate's figures of this run:")
     assert all(key in own and key in ratios for key in KEYS)
-    assert re.search(r"\| +generate \|", own) and re.search(r"\| +session \|", own)
-    assert re.search(r"\| +session \|", ratios) and not re.search(r"\| +generate \|", ratios)
+    assert re.search(r"\| generate +\|", own) and re.search(r"\| session +\|", own)
+    assert re.search(r"\| session +\|", ratios) and not re.search(r"\| generate +\|", ratios)
 
 
-def test_engines_read_the_same_prompts_and_only_the_session_knows_turn_1(measured):
+def test_engines_have_the_same_prompts_and_only_the_session_has_turn_1_cached(measured):
     generate, session = prompts(measured[0], "generate"), prompts(measured[0], "session")
     assert generate[:2] == session[:2]
     assert session[1] == 384, "448 x 672 pixels"
     assert generate[3] == 0
-    assert session[3] >= session[0], "all of turn 1 is known in turn 2"
+    assert session[3] >= session[0], "all of turn 1 is cached in turn 2"
 
 
-def test_genai_reads_the_same_prompts(measured, int4_dir, tmp_path):
+def test_genai_has_the_same_prompts(measured, int4_dir, tmp_path):
     path = tmp_path / "rows.json"
-    done = run(int4_dir, *QUICK, "--engines", "genai-pa,genai-sdpa", "--json", path)
+    done = run("speed", int4_dir, *QUICK, "--engines", "genai-pa,genai-sdpa", "--json", path)
     assert done.returncode == 0, done.stderr
     for row in json.loads(path.read_text()):
         assert row["ttft_turn2_s"] > 0 and row["ttft_prepared_s"] is None
@@ -81,16 +124,10 @@ def test_genai_reads_the_same_prompts(measured, int4_dir, tmp_path):
 
 def refusal_of_genai(model_dir, path, **environment) -> str:
     """What is printed of a genai that does not work; checks that nothing else goes wrong."""
-    done = run(model_dir, *QUICK, "--engines", "genai-pa", "--json", path, **environment)
+    done = run("speed", model_dir, *QUICK, "--engines", "genai-pa", "--json", path, **environment)
     assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
     assert json.loads(path.read_text()) == [{"engine": "genai-pa", **dict.fromkeys(KEYS[1:])}]
     return re.search("^genai-pa: .*", done.stdout, flags=re.M)[0]
-
-
-@pytest.fixture
-def empty_model(tmp_path):
-    (tmp_path / "openvino_language_model.xml").touch()
-    return tmp_path
 
 
 def test_without_genai_the_row_is_empty_and_says_what_to_install(empty_model, tmp_path):
@@ -103,61 +140,33 @@ def test_a_folder_that_genai_cannot_open_gives_its_reason_in_one_line(empty_mode
     assert "RuntimeError" in refusal_of_genai(empty_model, tmp_path / "rows.json")
 
 
-@pytest.mark.parametrize(
-    "arguments, said",
-    [
-        (["--engines", "session,pytorch"], "--weights"),
-        (["--engines", "vllm"], "'vllm'"),
-        (["--repetitions", "0"], "at least 1"),
-        (["--json", "no/such/folder/rows.json"], "no folder"),
-    ],
-)
-def test_mistakes_are_said_before_anything_is_measured(empty_model, monkeypatch, capsys, arguments, said):
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", str(empty_model), *arguments])
-    with pytest.raises(SystemExit) as ended:
-        benchmark.main()
-    assert ended.value.code == 2 and said in capsys.readouterr().err
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", str(tmp_path)])
-    with pytest.raises(SystemExit):
-        benchmark.main()
-    assert "no exported model" in capsys.readouterr().err
-
-
 def fake_report(load_s: float) -> dict:
     row = dict.fromkeys(KEYS[1:], 2.0) | {"load_s": load_s, "ttft_prepared_s": None}
     counts = {"prompt_tokens": 5, "visual_tokens": None, "cached_tokens": None}
     return {"row": row, "tokens": {"turn1": counts, "turn2": counts}, "texts": [{"turn1": "Yes."}]}
 
 
-def test_the_readmes_table_is_what_was_measured():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.figures() in readme
-    assert report.guesses() in readme
-    assert report.serving() in readme
+def child_of(arguments: list) -> str:
+    return arguments[arguments.index("--child") + 1]
 
 
 def test_rounds_go_to_and_fro(empty_model, monkeypatch, capsys):
     ran = []
 
-    def child(script, arguments):
-        ran.append(arguments[arguments.index("--child") + 1])
+    def child(command, arguments):
+        ran.append(child_of(arguments))
         return fake_report(float(len(ran)))
 
-    monkeypatch.setattr(benchmark, "in_own_process", child)
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", str(empty_model), "--rounds", "2"])
-    assert benchmark.main() == 0
+    monkeypatch.setattr(speed, "in_own_process", child)
+    assert main(["speed", str(empty_model), "--rounds", "2"]) == 0
     assert ran == ["generate", "session", "session", "generate"]
     assert "answers equal to generate's: turn1 1 of 1" in capsys.readouterr().out
 
 
 def test_a_failure_of_ours_is_shown_and_ends_with_1(empty_model, monkeypatch, capsys):
     reports = {"generate": fake_report(1.0), "session": {"reason": "its process ended with status 1"}}
-    monkeypatch.setattr(benchmark, "in_own_process", lambda script, arguments: reports[arguments[2]])
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", str(empty_model)])
-    assert benchmark.main() == 1
+    monkeypatch.setattr(speed, "in_own_process", lambda command, arguments: reports[child_of(arguments)])
+    assert main(["speed", str(empty_model)]) == 1
     assert "session: its process ended with status 1" in capsys.readouterr().out
 
 
@@ -184,28 +193,146 @@ def test_the_plot_is_a_png_with_or_without_nulls(tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_both_ways_to_see_a_video_see_all_of_it(int4_dir):
-    seen = [video.measure(int4_dir, 4, way) for way in video.WAYS]
-    assert [one["visual_tokens"] for one in seen] == [512, 512], "two slices of 448 x 448 pixels"
-    assert all(name in one for one in seen for name in video.COLUMNS)
-    assert video.line(seen[0]).split()[:3] == ["4", "512", "slices"]
+# ---- children that fail ----------------------------------------------------------------------------------------------
 
 
-def test_a_long_video_is_answered_from_the_frames_that_are_kept(int4_dir, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["long_video.py", str(int4_dir), "--minutes", "0.1"])
-    assert long_video.main() == 0
+def test_a_child_that_fails_says_why(capsys):
+    found = processes.in_own_process("random-model", ["somewhere", "--size", "9b"])
+    first, *_, last = found["reason"].splitlines()
+    assert first == "its process ended with status 2"
+    assert "invalid choice: '9b'" in last
+    assert "usage: " in capsys.readouterr().err, "all that it said, for whoever looks for the bug"
+
+
+def test_a_child_that_is_killed_says_by_what(monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(processes.subprocess, "run", lambda *args, **options: killed)
+    assert processes.in_own_process("speed", []) == {
+        "reason": "its process was ended by SIGKILL, most often for lack of memory"
+    }
+
+
+def test_paths_mean_the_same_in_the_child_which_runs_elsewhere(tmp_path, monkeypatch):
+    started = []
+
+    def child(argv, cwd, **options):
+        started.append((argv[3:], cwd))
+        return subprocess.CompletedProcess(argv, 0, '{"row": 1}\n', "")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(processes.subprocess, "run", child)
+    assert processes.needed("speed", [Path("INT4"), "--repetitions", 2]) == {"row": 1}
+    assert started == [(["speed", str(tmp_path / "INT4"), "--repetitions", "2"], ROOT)]
+
+
+@pytest.mark.parametrize("command", ["drafts", "presets"])
+def test_a_command_that_needs_its_children_ends_with_their_reason(empty_model, monkeypatch, capsys, command):
+    reason = {"reason": "its process ended with status 1\n    ValueError: no such node"}
+    monkeypatch.setattr(processes, "in_own_process", lambda command, arguments: reason)
+    practice = ["--practice", str(empty_model)] if command == "drafts" else []
+    assert main([command, str(empty_model), *practice]) == 1
+    assert capsys.readouterr().err == f"python -m benchmarks {command}: {reason['reason']}\n"
+
+
+# ---- what is recorded ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_recorded_beside_the_others(empty_model, tmp_path, monkeypatch):
+    runs = tmp_path / "runs.json"
+    runs.write_text('{"7b": {"tokens_s": 3.83}}')
+    monkeypatch.setattr(records, "RUNS", runs)
+    monkeypatch.setattr(speed, "in_own_process", lambda command, arguments: fake_report(1.0))
+    assert main(["speed", str(empty_model), "--record", "2b", "--where", "two cores"]) == 0
+    assert json.loads(runs.read_text()) == {
+        "7b": {"tokens_s": 3.83},
+        "2b": {"memory_bytes": 2_000_000, "first_token_s": 2.0, "tokens_s": 2.0, "where": "two cores"},
+    }
+
+
+def test_an_export_is_recorded_when_it_succeeds_and_says_why_when_it_fails(tmp_path, monkeypatch, capsys):
+    exports, script = tmp_path / "exports.json", tmp_path / "exporter.py"
+    monkeypatch.setattr(records, "EXPORTS", exports)
+    monkeypatch.setattr(export, "OURS", [str(script)])
+    arguments = ["export", str(tmp_path), str(tmp_path / "out"), "--record", "2b", "--where", "two cores"]
+    script.write_text("raise ValueError('no such node')")
+    assert main(arguments) == 1 and not exports.exists()
+    told = capsys.readouterr()
+    assert "exit code 1" in told.out
+    assert "there is no export:\n" in told.err and "ValueError: no such node" in told.err
+    script.write_text("import time; held = bytearray(50_000_000); time.sleep(1)")
+    assert main(arguments) == 0
+    row = json.loads(exports.read_text())["2b"]
+    assert list(row) == ["memory_bytes", "minutes", "where"]
+    assert 50e6 < row["memory_bytes"] < 150e6
+    assert 1 / 60 < row["minutes"] < 1 and row["where"] == "two cores"
+
+
+def test_the_readmes_table_is_what_was_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.speed() in readme
+    assert report.drafts() in readme
+    assert report.serving() in readme
+
+
+def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
+    readme = tmp_path / "README.md"
+    marks = (report.SPEED_MARKS, report.DRAFTS_MARKS, report.SERVING_MARKS)
+    readme.write_text("\n".join(f"{first}\nold figures\n{last}\nprose" for first, last in marks))
+    monkeypatch.setattr(report, "README", readme)
+    assert main(["report"]) == 0
+    text = readme.read_text()
+    assert "old figures" not in text and text.count("prose") == 3
+    assert text.index("`ChatSession`") < text.index("a follow-up") < text.index("replicas per machine")
+
+
+def test_capacity_is_computed_from_the_measured_run(tmp_path, monkeypatch):
+    """(60 + 4 + 100 / 10) s for a visitor, of which (4 + 100 / 10) s are computing, on a machine that is busy 70 %."""
+    monkeypatch.setattr(records, "RUNS", tmp_path / "runs.json")
+    records.record(records.RUNS, "2b", {"memory_bytes": 1, "first_token_s": 4.0, "tokens_s": 10.0, "where": "here"})
+    _, assumed, one, *_ = serving.capacity()
+    assert assumed.startswith("2B on here: answer time 4 s + 100 tokens / 10 tokens/s = 14.0 s")
+    assert one == f"1 machine: {0.7 * 74 / 14:.0f} visitors"
+
+
+# ---- videos and draft tokens -----------------------------------------------------------------------------------------
+
+
+def test_both_ways_to_encode_a_video_encode_all_of_it(int4_dir):
+    found = [video.measure(int4_dir, 4, way) for way in video.WAYS]
+    assert [one["visual_tokens"] for one in found] == [512, 512], "two slices of 448 x 448 pixels"
+    assert all(list(one) == list(video.COLUMNS) for one in found)
+    assert video.cells(found[0])[:3] == ["4", "512", "slices"]
+
+
+def test_a_video_that_cannot_be_encoded_is_told_below_the_table(empty_model, monkeypatch, capsys):
+    good = dict.fromkeys(video.COLUMNS, 1.0) | {"way": "slices"}
+    found = {"slices": good, "at-once": {"reason": "its process was ended by SIGKILL"}}
+    monkeypatch.setattr(video, "in_own_process", lambda command, arguments: found[child_of(arguments)])
+    assert main(["video", str(empty_model), "--frames", "8"]) == 1
+    *_, row, reason = capsys.readouterr().out.splitlines()
+    assert "slices" in row and reason == "8 frames, at-once: its process was ended by SIGKILL"
+
+
+def test_a_long_video_is_answered_from_the_frames_that_are_kept(int4_dir, capsys):
+    assert main(["long-video", str(int4_dir), "--minutes", "0.1"]) == 0
     printed = capsys.readouterr().out
     assert "0.1 minutes (60 frames of 640 × 360), 8 kept: 1008 visual tokens" in printed
 
 
-def test_guesses_are_counted_on_one_model_and_timed_on_another(int4_dir, tmp_path, monkeypatch, capsys):
-    parts = {"stand": lambda: guesses.stand(int4_dir, 3), "cost": lambda: guesses.cost(int4_dir)}
-    monkeypatch.setattr(guesses, "RESULTS", tmp_path / "results.json")
-    monkeypatch.setattr(guesses, "in_own_process", lambda _, given: json.loads(json.dumps(parts[given[-1]]())))
-    monkeypatch.setattr(sys, "argv", ["guesses.py", str(int4_dir), "--practice", str(int4_dir), "--count", "3"])
-    guesses.main()
-    found = json.loads(guesses.RESULTS.read_text())
-    assert list(found["milliseconds"]) == ["1", "2", "3", "4"]
-    assert [row["answers"] for row in found["asked"]] == [3, 3, 3]
-    assert all(1 <= row["tokens a step"] <= 4 and row["speed on MODEL_DIR"] > 0 for row in found["asked"])
+def test_draft_tokens_are_counted_on_one_model_and_timed_on_another(int4_dir, tmp_path, monkeypatch, capsys):
+    parts = {"acceptance": lambda: drafts.acceptance(int4_dir, 3), "step": lambda: drafts.step_ms(int4_dir)}
+    monkeypatch.setattr(records, "DRAFTS", tmp_path / "results.json")
+    monkeypatch.setattr(drafts, "needed", lambda _, given: json.loads(json.dumps(parts[child_of(given)]())))
+    assert main(["drafts", str(int4_dir), "--practice", str(int4_dir), "--count", "3"]) == 0
+    found = json.loads(records.DRAFTS.read_text())
+    assert list(found["step_ms"]) == ["1", "2", "3", "4"]
+    assert [row["answers"] for row in found["questions"]] == [3, 3, 3]
+    assert all(row["same_without_drafts"] == 1 for row in found["questions"])
+    assert all(1 <= row["tokens_per_step"] <= 4 and row["speedup"] > 0 for row in found["questions"])
     assert "a description" in capsys.readouterr().out
+
+
+def test_accepted_draft_tokens_make_a_speed_up_by_what_steps_cost():
+    """Ten steps of one token and ten of two give 28: eight draft tokens were accepted."""
+    row = drafts.row("describe", {1: 10.0, 2: 12.0}, answers=4, same=4, steps={"1": 10, "2": 10, "tokens": 28})
+    assert (row["tokens_per_step"], row["speedup"]) == (1.4, pytest.approx(280 / 220))

@@ -18,27 +18,30 @@ from tests.stress.crowd import rss_mb
 from tests.test_gradio_helper import served
 
 PROCESSOR = fake_processor()
-STORY = 400  # words
+STORY_WORDS = 400
+THREADS_OF_THE_PAGE = "chat page: "  # their names begin so
+answering_threads: set[str] = set()  # names
 
 
 def say(inputs: dict):
     """A word that nothing but this very conversation with these very pictures leads to; a story is many of them."""
+    answering_threads.add(threading.current_thread().name)
     digest = hashlib.sha256(inputs["input_ids"].numpy().tobytes())
     if "pixel_values" in inputs:
         digest.update(inputs["pixel_values"].numpy().tobytes())
     word = PROCESSOR.tokenizer(digest.hexdigest()[:12] + " ")["input_ids"]
-    words = STORY if "story" in last_question(inputs, PROCESSOR) else 1
+    words = STORY_WORDS if "story" in last_question(inputs, PROCESSOR) else 1
     return itertools.chain.from_iterable(itertools.repeat(word, words))
 
 
-def ours() -> list[str]:
-    """Threads that the page or the session started."""
-    return [t.name for t in threading.enumerate() if any(name in t.name for name in ("_pump", "_prepare"))]
+def threads_of_the_page() -> list[str]:
+    """Names of those that are there."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(THREADS_OF_THE_PAGE)]
 
 
 def wait_until_nobody_is_served() -> None:
     end = time.monotonic() + 30
-    while ours() and time.monotonic() < end:
+    while threads_of_the_page() and time.monotonic() < end:
         threading.Event().wait(0.05)
 
 
@@ -51,17 +54,21 @@ def megabytes(model: FakeModel) -> float:
 @pytest.fixture(scope="module")
 def after(tmp_path_factory):
     """What there is to see when the crowd has gone, and when the page is closed."""
-    folder, temporary = tmp_path_factory.mktemp("visitors"), tmp_path_factory.mktemp("temporary")
-    seen, model = SimpleNamespace(temporary=temporary), FakeModel(say)
+    folder = tmp_path_factory.mktemp("visitors")
+    temporary = tmp_path_factory.mktemp("temporary")
+    seen = SimpleNamespace(temporary=temporary)
+    model = FakeModel(say)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
         patch.setenv("GRADIO_TEMP_DIR", str(temporary / "uploads"))
         with served(model) as demo:
             seen.alone = visitors.alone(demo.local_url, visitors.VISITORS, folder)
-            seen.megabytes, said = megabytes(model), len(model.said)
+            seen.megabytes = megabytes(model)
+            said = len(model.said)
             seen.together = visitors.together(demo.local_url, visitors.VISITORS, folder)
             wait_until_nobody_is_served()
-            seen.threads, seen.said = ours(), len(model.said) - said
+            seen.threads = threads_of_the_page()
+            seen.said = len(model.said) - said
             seen.more_megabytes = megabytes(model) - seen.megabytes
             seen.next = visitors.alone(demo.local_url, len(visitors.KINDS), folder)
     return seen
@@ -84,7 +91,7 @@ def test_the_crowd_waited_in_a_queue(after):
 def test_whoever_leaves_or_stops_frees_the_model(after):
     stories = sum(visitors.kind_of(number) in (visitors.LEAVING, "stops") for number in range(visitors.VISITORS))
     assert stories >= visitors.VISITORS // 3
-    assert after.said < stories * STORY * 13 / 3, "tokens; a word has 13"
+    assert after.said < stories * STORY_WORDS * 13 / 3, "tokens; a word has 13"
 
 
 def test_the_next_visitor_is_answered_as_ever(after):
@@ -93,13 +100,13 @@ def test_the_next_visitor_is_answered_as_ever(after):
 
 
 def test_no_thread_is_left(after):
+    assert answering_threads and all(name.startswith(THREADS_OF_THE_PAGE) for name in answering_threads)
     assert after.threads == []
 
 
 def test_no_file_is_left_when_the_page_is_closed(after):
-    assert [
-        path for path in after.temporary.rglob("*") if path.is_file() and path.name != "cat.jpg"
-    ] == []  # an example
+    files = [path for path in after.temporary.rglob("*") if path.is_file()]
+    assert [path for path in files if path.name != "cat.jpg"] == [], "which is an example"
 
 
 def test_memory_is_back_near_where_it_was(after):

@@ -1,4 +1,4 @@
-"""`benchmarks/random_model.py` on a tiny shape: both families, both layouts, loaded by Transformers as it is."""
+"""benchmarks/random_model.py on a tiny shape: both families, both layouts, loaded by Transformers as it is."""
 
 import json
 

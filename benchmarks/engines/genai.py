@@ -1,24 +1,25 @@
-"""OpenVINO GenAI's VLMPipeline on the same folder, with either of its two ways to attend.
+"""OpenVINO GenAI's VLMPipeline on the same folder, with either of its two attention backends.
 
-Here: its own pre-processing, chat template and memory, through ChatHistory, which its documentation recommends
+Here: its own pre-processing, chat template and caches, through ChatHistory, which its documentation recommends
 (start_chat and finish_chat are deprecated). Not here: anything of ours.
 """
 
 import numpy as np
-import openvino as ov
 import openvino_genai as genai
 
+from adapters.openvino_runtime import ov
 from benchmarks.scenario import Reply
 
 
 class Engine:
-    """backend: "PA" (paged attention, which also keeps what earlier conversations read) or "SDPA"."""
+    """backend: "PA" (paged attention, with a prefix cache over all conversations) or "SDPA"."""
 
     backend: str
 
     def __init__(self, model_dir, weights):
         self.pipeline = genai.VLMPipeline(model_dir, "CPU", ATTENTION_BACKEND=self.backend)
-        self.history, self.messages = genai.ChatHistory(), []
+        self.history = genai.ChatHistory()
+        self.messages: list[dict] = []  # those in the history
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
         """GenAI keeps pictures with the history they came with, so a conversation goes on in the same ChatHistory."""
@@ -33,16 +34,17 @@ class Engine:
 
     def _go_back_and_append(self, messages: list[dict]) -> list[ov.Tensor]:
         """Make the history that of `messages`; the pictures of those that are new in it."""
-        shared = sum(1 for _ in _common(self.messages, messages))
+        shared = _common_length(self.messages, messages)
         if shared == 0:
             self.history = genai.ChatHistory()
         while len(self.history) > shared:
             self.history.pop()
-        self.messages, new, images = messages, messages[shared:], []
-        for message in new:
+        images: list[ov.Tensor] = []
+        for message in messages[shared:]:
             text, pictures = _split(message["content"])
             self.history.append({"role": message["role"], "content": text})
             images += pictures
+        self.messages = messages
         return images
 
     def _config(self, new_tokens: int) -> genai.GenerationConfig:
@@ -74,16 +76,16 @@ class _Streamer(genai.StreamerBase):
         pass
 
 
-def _common(before: list[dict], after: list[dict]):
-    for old, new in zip(before, after, strict=False):
-        if old != new:
-            return
-        yield new
+def _common_length(before: list[dict], after: list[dict]) -> int:
+    length = 0
+    while length < min(len(before), len(after)) and before[length] == after[length]:
+        length += 1
+    return length
 
 
 def _split(content) -> tuple[str, list[ov.Tensor]]:
     """Text and pictures of a message; pictures come before the text in all that is asked here, as GenAI puts them."""
     if isinstance(content, str):
         return content, []
-    pictures = [ov.Tensor(np.asarray(b["image"])[None]) for b in content if b["type"] == "image"]
-    return "".join(b["text"] for b in content if b["type"] == "text"), pictures
+    pictures = [ov.Tensor(np.asarray(part["image"])[None]) for part in content if part["type"] == "image"]
+    return "".join(part["text"] for part in content if part["type"] == "text"), pictures

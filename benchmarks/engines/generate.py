@@ -1,14 +1,12 @@
 """optimum-intel's `model.generate`, as its documentation shows it: what ChatSession is compared with."""
 
-from optimum.intel.openvino import OVModelForVisualCausalLM
-from transformers import AutoProcessor
-
-from benchmarks.engines import pytorch as engine_pytorch
+from benchmarks.engines import pytorch
+from catalog.open import open_model
 
 
-class Engine(engine_pytorch.Engine):
+class Engine(pytorch.Engine):
     """Asked as Transformers is, because its `generate` is that of Transformers."""
 
     def __init__(self, model_dir, weights):
-        self.processor = AutoProcessor.from_pretrained(model_dir)
-        self.model = OVModelForVisualCausalLM.from_pretrained(model_dir, device="CPU")
+        self.model, self.processor = open_model(model_dir, "CPU")
+        self.model.compile()

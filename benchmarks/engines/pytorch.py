@@ -1,17 +1,18 @@
 """Transformers itself, in float32, from the original weights: what OpenVINO is compared with."""
 
 import torch
-from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
+from transformers import AutoConfig, Qwen2VLForConditionalGeneration
 
 from benchmarks.scenario import Reply
+from catalog.open import load_processor
 from session.prompt import build_prompt, model_inputs
 
 
 class Engine:
-    """No memory: every turn reads the whole conversation again. The processor is the export's, as for the others."""
+    """No cache between turns: each prefills the whole conversation. The processor is the export's, as for the rest."""
 
     def __init__(self, model_dir, weights):
-        self.processor = AutoProcessor.from_pretrained(model_dir)
+        self.processor = load_processor(model_dir, AutoConfig.from_pretrained(model_dir))
         self.model = Qwen2VLForConditionalGeneration.from_pretrained(weights, dtype=torch.float32).eval()
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
@@ -22,7 +23,7 @@ class Engine:
             ids = self.model.generate(**model_inputs(prompt), **limits, streamer=_Streamer(reply))
         reply.text = self.processor.tokenizer.decode(ids[0, len(prompt.ids) :], skip_special_tokens=True)
         reply.prompt_tokens = len(prompt.ids)
-        reply.visual_tokens = sum(medium.tokens for medium in prompt.media)
+        reply.visual_tokens = sum(item.tokens for item in prompt.media)
         return reply
 
 

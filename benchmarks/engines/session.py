@@ -1,29 +1,27 @@
 """Our ChatSession."""
 
-from optimum.intel.openvino import OVModelForVisualCausalLM
-from transformers import AutoProcessor
-
 from benchmarks.scenario import Reply
+from catalog.open import open_model
 from chat_session import ChatSession
 
 
 def open_session(folder, **options) -> ChatSession:
-    model = OVModelForVisualCausalLM.from_pretrained(folder, device="CPU", compile=False)
-    return ChatSession(model, AutoProcessor.from_pretrained(folder), **options)
+    model, processor = open_model(folder, "CPU")
+    return ChatSession(model, processor, **options)
 
 
 class Engine:
     """One session for all that is asked, as on the chat page."""
 
     def __init__(self, model_dir, weights):
-        # Random weights repeat themselves, so that every guess would stand: see guesses.py.
+        # Random weights repeat themselves, so that every draft token would be accepted: see benchmarks/drafts.py.
         self.session = open_session(model_dir, max_draft_tokens=0)
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
         answer = self.session.stream(messages, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)
-        text, stats = "".join(answer), answer.stats
+        text = "".join(answer)
         names = ("prompt_tokens", "visual_tokens", "cached_tokens", "answer_tokens", "first_token_s", "total_s")
-        return Reply(text, **{name: getattr(stats, name) for name in names})
+        return Reply(text, **{name: getattr(answer.stats, name) for name in names})
 
     def prepare(self, messages: list[dict]) -> None:
         self.session.prepare(messages)

@@ -15,24 +15,26 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from serving.front import set_environment
+from adapters import ray_serve
+from serving.front import ROOT
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 collect_ignore_glob = [] if HAS_RAY else ["test_*.py"]
-HERE = "127.0.0.2"  # the loopback; Ray takes 127.0.0.1 for "the address that other machines know"
-NODE = {"object_store_memory": 100 << 20, "node_ip_address": HERE}
-PATIENCE_S = 240  # on a busy machine
+LOOPBACK = "127.0.0.2"  # the loopback; Ray takes 127.0.0.1 for "the address that other machines know"
+NODE = {"object_store_memory": 100 << 20, "node_ip_address": LOOPBACK}
+TIMEOUT_S = 240  # on a busy machine
+POLL_S = 0.05
 
 
 def pytest_configure(config):
     if HAS_RAY:
-        set_environment()  # before Ray is imported, which reads it only then
+        ray_serve.set_environment(ROOT)  # before Ray is imported, which reads it only then
 
 
-def wait_until(true, seconds: float = PATIENCE_S) -> None:
+def wait_until(true, seconds: float = TIMEOUT_S) -> None:
     end = time.monotonic() + seconds
     while not (found := true()) and time.monotonic() < end:
-        time.sleep(0.05)
+        time.sleep(POLL_S)
     assert found
 
 
@@ -55,12 +57,12 @@ def cluster():
     from ray._private import node
     from ray.cluster_utils import Cluster
 
-    # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see serving.front).
+    # Told that it is `ray.init`'s own, a cluster does not report that it reports nothing (see adapters.ray_serve).
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node, "Node", functools.partial(node.Node, ray_init_cluster=True))
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False, **NODE})
     try:
-        ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address=HERE)
+        ray.init(nodes.address, logging_level="error", log_to_driver=False, _node_ip_address=LOOPBACK)
         ray.serve.start(proxy_location="Disabled")
         yield nodes
     finally:
@@ -143,4 +145,4 @@ def listening(app):
     wait_until(lambda: server.started)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)

@@ -9,6 +9,7 @@ from chat_session import MediaError, SessionError
 from gradio_helper import make_demo
 from serving import remote as module
 from serving.remote import conversation_of, pack
+from session.prefill import ENCODING, PREFILLING
 from tests.serving.conftest import asked, drawing, idle, wait_until
 
 LONG = {"min_new_tokens": 1500, "max_new_tokens": 1600}
@@ -27,7 +28,7 @@ def test_text_comes_in_pieces_and_progress_before_it(remote):
     told = []
     pieces = list(remote.stream(asked(image=drawing("pink")), progress=told.append))
     assert len(pieces) > 3
-    assert {step.doing for step in told} == {"looking", "reading"}
+    assert {step.stage for step in told} == {ENCODING, PREFILLING}
 
 
 def test_a_second_turn_finds_what_the_first_one_left(remote):
@@ -39,14 +40,14 @@ def test_a_second_turn_finds_what_the_first_one_left(remote):
     assert answer.stats.cached_tokens > answer.stats.prompt_tokens / 2
 
 
-def test_what_is_looked_at_ahead_is_not_looked_at_again(remote):
+def test_what_is_prepared_is_not_encoded_again(remote):
     remote.prepare(asked("", drawing("orange")))
     answer = remote.stream(asked(image=drawing("orange")))
     list(answer)
     assert answer.stats.visual_tokens and not answer.stats.encoded_tokens
 
 
-def test_looking_ahead_ends_when_it_is_not_wanted_any_more(remote):
+def test_preparing_ends_when_it_is_not_wanted_any_more(remote):
     """It waits for an answer that takes longer than this test may."""
     busy = remote.stream(asked("Tell me a story.", drawing("purple")), **LONG)
     next(busy)
@@ -56,7 +57,7 @@ def test_looking_ahead_ends_when_it_is_not_wanted_any_more(remote):
     busy.close()
 
 
-def test_looking_ahead_at_what_is_no_picture_is_not_its_problem(remote):
+def test_preparing_what_is_no_picture_is_not_its_problem(remote):
     remote.prepare(asked("", b"not a picture"))
 
 

@@ -1,7 +1,7 @@
 """What is left of an export that something went wrong with: every fault, many times, as a Markdown table.
 
-    python tests/stress/faults.py                            # the practice model, ten rounds, 40 minutes on one core
-    python tests/stress/faults.py --rounds 1 --seed 7
+    python -m tests.stress.faults                            # the practice model, ten rounds, 40 minutes on one core
+    python -m tests.stress.faults --rounds 1 --seed 7
 
 A round kills the exporter at a random moment, then the whole export (parent and exporter) at another while it makes
 good the first, then lets a third one end; as many rounds more do so while the model is being written. Linux only; a
@@ -19,11 +19,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a script's own folder is on the path, the helpers lie one above
+from tabulate import tabulate
 
-from catalog.choices import PRACTICE_DIR  # noqa: E402
-from tests.stress.breaking import (  # noqa: E402
+from catalog.choices import PRACTICE_DIR
+from tests.stress.breaking import (
+    ROOT,
     exporter_of,
     kill_all,
     kill_exporter,
@@ -42,6 +42,7 @@ WRITING = 0.15  # of an export's time, at its end, it writes
 @dataclass
 class Row:
     """What became of one kind of fault: counts of runs, and the seconds that the longest orphan lived."""
+
     fault: str
     runs: int = 0
     none: int = 0
@@ -80,15 +81,18 @@ def kill_rounds(rounds: int, length_s: float, rng: random.Random, folder: Path, 
     length_s: of an export. amid_writing: not before the first file of the model is there.
     """
     when = "amid writing" if amid_writing else "at any time"
-    exporter, everything = Row(f"SIGKILL of the exporter {when}"), Row(f"SIGKILL of all {when}, parent first")
+    exporter = Row(f"SIGKILL of the exporter {when}")
+    everything = Row(f"SIGKILL of all {when}, parent first")
     for number in range(rounds):
-        output, screen = folder / f"{when} {number}" / "INT4", folder / f"{when} {number}.txt"
+        output = folder / f"{when} {number}" / "INT4"
+        screen = folder / f"{when} {number}.txt"
         kill_exporter(begin(output, screen, amid_writing), rng.uniform(0, length_s))
         exporter.count(output)
         if not output.exists():
             orphan = kill_all(begin(output, screen, amid_writing), rng.uniform(0, length_s))
             last = start(PRACTICE_DIR, output, screen)  # at once, while the orphan may still write
-            everything.orphan_s = max(everything.orphan_s, seconds_until_gone(orphan) if orphan else 0.0)
+            if orphan:
+                everything.orphan_s = max(everything.orphan_s, seconds_until_gone(orphan))
             everything.count(output)
             last.wait()
         for row in (exporter, everything):
@@ -98,8 +102,8 @@ def kill_rounds(rounds: int, length_s: float, rng: random.Random, folder: Path, 
 
 
 ON_A_DISK = """mount -t tmpfs -o "$2" tmpfs "$1" && mkdir "$1/m" && mount -o "remount,$3" "$1" && cd "$5" && {
-"$6" tests/stress/faults.py --once "$1/m/INT4"; mount -o "remount,$4" "$1"
-"$6" tests/stress/faults.py --once "$1/m/INT4"; }"""
+"$6" -m tests.stress.faults --once "$1/m/INT4"; mount -o "remount,$4" "$1"
+"$6" -m tests.stress.faults --once "$1/m/INT4"; }"""
 
 
 def on_a_disk(row: Row, folder: Path, made: str, then: str, mended: str) -> None:
@@ -109,14 +113,17 @@ def on_a_disk(row: Row, folder: Path, made: str, then: str, mended: str) -> None
     print(done.stdout + done.stderr, file=sys.stderr, flush=True)
     told = [line.split() for line in done.stdout.splitlines() if line.startswith("STATE ")]
     if len(told) == 2:  # otherwise there was no right to mount, and the number of runs says so
-        (_, name, _), (_, healed, left) = told
+        (_, then_state, _), (_, mended_state, left) = told
         row.runs += 1
-        setattr(row, name, getattr(row, name) + 1)
-        row.ended, row.healed, row.left = row.ended + 1, row.healed + (healed == "whole"), row.left + (left != "0")
+        setattr(row, then_state, getattr(row, then_state) + 1)
+        row.ended += 1
+        row.healed += mended_state == "whole"
+        row.left += left != "0"
 
 
 def bad_disks(folder: Path) -> list[Row]:
-    full, read_only = Row(f"full disk, {FULL_DISKS_MB} MB"), Row("read-only disk")
+    full = Row(f"full disk, {FULL_DISKS_MB} MB")
+    read_only = Row("read-only disk")
     for size in FULL_DISKS_MB:
         on_a_disk(full, folder, f"size={size}m", f"size={size}m", "size=200m")
     on_a_disk(read_only, folder, "size=200m", "ro", "rw")
@@ -125,8 +132,10 @@ def bad_disks(folder: Path) -> list[Row]:
 
 def cut_sources(folder: Path, rng: random.Random, count: int) -> Row:
     """Weights that break off at a random byte; then the whole ones."""
-    row, whole = Row("weight file cut at a random byte"), (PRACTICE_DIR / "model.safetensors").read_bytes()
-    source, output = shutil.copytree(PRACTICE_DIR, folder / "source"), folder / "cut" / "INT4"
+    row = Row("weight file cut at a random byte")
+    whole = (PRACTICE_DIR / "model.safetensors").read_bytes()
+    source = shutil.copytree(PRACTICE_DIR, folder / "source")
+    output = folder / "cut" / "INT4"
     for _ in range(count):
         (source / "model.safetensors").write_bytes(whole[: rng.randrange(len(whole))])
         start(source, output, folder / "cut.txt").wait()
@@ -140,15 +149,17 @@ def cut_sources(folder: Path, rng: random.Random, count: int) -> Row:
 def once(output: Path) -> None:
     """One export, and what became of it in a line: for a process that sees another disk."""
     with tempfile.TemporaryDirectory() as elsewhere:
-        start(PRACTICE_DIR, output, Path(elsewhere, "screen.txt")).wait()
-        print(Path(elsewhere, "screen.txt").read_text()[-1500:])
+        screen = Path(elsewhere, "screen.txt")
+        start(PRACTICE_DIR, output, screen).wait()
+        print(screen.read_text()[-1500:])
     print("STATE", state(output), len(left_over(output)) if output.parent.exists() else 0)
 
 
 def two_at_once(folder: Path, kill_first: bool, length_s: float) -> Row:
-    """Two exports to one place; the second waits, and takes what the first made, or makes it where that was killed."""
+    """Two exports to one folder; the second waits, and takes what the first made, or makes it where that was killed."""
     row = Row("two at once, the first killed" if kill_first else "two at once")
-    output, screen = folder / row.fault / "INT4", folder / f"{row.fault}.txt"
+    output = folder / row.fault / "INT4"
+    screen = folder / f"{row.fault}.txt"
     first = start(PRACTICE_DIR, output, screen)
     exporter_of(first)
     second = start(PRACTICE_DIR, output, screen)
@@ -163,35 +174,47 @@ def two_at_once(folder: Path, kill_first: bool, length_s: float) -> Row:
 
 
 def matrix(rounds: int, seed: int, folder: Path) -> list[Row]:
-    rng, began = random.Random(seed), time.monotonic()
-    start(PRACTICE_DIR, folder / "undisturbed" / "INT4", folder / "undisturbed.txt").wait()
-    length_s = time.monotonic() - began
-    if state(folder / "undisturbed" / "INT4") != "whole":
-        sys.exit(f"Nothing was disturbed, and yet: {(folder / 'undisturbed.txt').read_text()}")
+    """Every fault. Exits where even an export that nothing disturbs is not whole."""
+    rng = random.Random(seed)
+    length_s = undisturbed_s(folder)
     print(f"seed {seed}; an undisturbed export takes {length_s:.1f} s", file=sys.stderr, flush=True)
     (folder / "disk").mkdir()
     at_once = [two_at_once(folder, kill_first, length_s) for kill_first in (False, True)]
-    return [*kill_rounds(rounds, length_s, rng, folder, False),
-            *kill_rounds(rounds, WRITING * length_s, rng, folder, True),
-            *bad_disks(folder / "disk"), cut_sources(folder, rng, rounds), *at_once]
+    return [
+        *kill_rounds(rounds, length_s, rng, folder, amid_writing=False),
+        *kill_rounds(rounds, WRITING * length_s, rng, folder, amid_writing=True),
+        *bad_disks(folder / "disk"),
+        cut_sources(folder, rng, rounds),
+        *at_once,
+    ]
 
 
-def table(rows: list[Row]) -> str:
-    lines = [HEADING, ("---",) * len(HEADING), *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+def undisturbed_s(folder: Path) -> float:
+    """How long an export takes."""
+    started = time.monotonic()
+    output = folder / "undisturbed" / "INT4"
+    screen = folder / "undisturbed.txt"
+    start(PRACTICE_DIR, output, screen).wait()
+    seconds = time.monotonic() - started
+    if state(output) != "whole":
+        sys.exit(f"Nothing was disturbed, and yet: {screen.read_text()}")
+    return seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What is left of an export that something went wrong with.")
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m tests.stress.faults", description="What is left of an export that something went wrong with."
+    )
     parser.add_argument("--rounds", type=int, default=10, help="of killing (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (default: %(default)s)")
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)  # how it calls itself on another disk
-    args = parser.parse_args()
-    if args.once:
-        once(args.once)
+    options = parser.parse_args(argv)
+    if options.once:
+        once(options.once)
         return
     with tempfile.TemporaryDirectory() as folder:
-        print(table(matrix(args.rounds, args.seed, Path(folder))))
+        rows = matrix(options.rounds, options.seed, Path(folder))
+    print(tabulate([row.cells() for row in rows], HEADING, tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":

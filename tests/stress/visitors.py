@@ -4,9 +4,10 @@ Here: one visitor with everything that a browser tab asks of the page, and the c
 (`crowd.py`), what a person sees (`tests/test_page_browser.py`).
 
 A third close their tab in mid-answer; the others stop an answer and start over, edit a question, ask again, or just
-read on. Each has a picture of its own, so that an answer tells whose it is.
+ask on. Each has a picture of its own, so that an answer tells whose it is.
 """
 
+import itertools
 import json
 import random
 import time
@@ -24,8 +25,10 @@ VISITORS = 50
 LEAVING = "leaves"
 KINDS = (LEAVING, "reads", "stops", LEAVING, "edits", "retries")
 QUESTIONS = ("Describe this image.", "How many shapes are there?")
+LEAVES_AFTER_PIECES = 3
 LONG = "Describe this image, and tell me a long story about it."  # the fake model's story is long
-PATIENCE_S = 300
+TIMEOUT_S = 300
+POLL_S = 0.02
 
 
 @dataclass
@@ -44,8 +47,8 @@ class Visitor:
     def __init__(self, url: str, number: int, folder: Path, figures: Figures):
         self.number, self.figures = number, figures
         # ssl_verify: for each request the client would read all certificates of this machine, to speak plain HTTP.
-        self.client = Client(url, verbose=False, ssl_verify=False, httpx_kwargs={"timeout": PATIENCE_S})
-        self.http = httpx.Client(base_url=f"{url}gradio_api", verify=False, timeout=PATIENCE_S)
+        self.client = Client(url, verbose=False, ssl_verify=False, httpx_kwargs={"timeout": TIMEOUT_S})
+        self.http = httpx.Client(base_url=f"{url}gradio_api", verify=False, timeout=TIMEOUT_S)
         self.picture = folder / f"{number}.png"
         sample_scene(random.Random(f"visitor {number}"), (168, 168), count=1 + number % 4).image.save(self.picture)
 
@@ -62,7 +65,8 @@ class Visitor:
 
     def leaves(self) -> None:
         events = self._events("chat", message=self._message(LONG))
-        for _ in zip(range(3), (e for e in events if e["msg"] == "process_generating"), strict=False):
+        pieces = (event for event in events if event["msg"] == "process_generating")
+        for _ in itertools.islice(pieces, LEAVES_AFTER_PIECES):
             pass
         events.close()
 
@@ -80,15 +84,15 @@ class Visitor:
         return self.client.submit(message=message, api_name="/chat")
 
     def _asks(self, step: str, words: str, *files: Path) -> None:
-        began = time.perf_counter()
+        started = time.perf_counter()
         job = self._submit(words, *files)
         self._first_token(job)
-        self.figures.first_token_s.append(time.perf_counter() - began)
-        self.figures.answers[self.number, step] = job.result(timeout=PATIENCE_S)
+        self.figures.first_token_s.append(time.perf_counter() - started)
+        self.figures.answers[self.number, step] = job.result(timeout=TIMEOUT_S)
 
     def _first_token(self, job) -> None:
         while not any(job.outputs()) and not job.done():
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
     def _clicks(self, step: str, action: str, *event_data: dict, message: dict | None = None) -> None:
         """What gradio_client has no way to do. The answer is in the endpoint's Textbox or in what the browser keeps."""
@@ -111,12 +115,17 @@ class Visitor:
 
     def _request(self, action: str, message: dict | None) -> tuple[int, list]:
         """Number and inputs of the endpoint `action`, or of that event of the conversation."""
-        config = self.client.config
-        chatbot = next(block["id"] for block in config["components"] if block["type"] == "chatbot")
-        event = next(d for d in config["dependencies"] if d["api_name"] == action or [chatbot, action] in d["targets"])
-        inputs = {block["id"]: block for block in config["components"]}
-        blocks = [inputs[number] for number in event["inputs"]]
-        data = [message if b["type"] == "multimodaltextbox" else b["props"].get("value") for b in blocks]
+        components = {component["id"]: component for component in self.client.config["components"]}
+        chatbot = next(id_ for id_, component in components.items() if component["type"] == "chatbot")
+        event = next(
+            event for event in self.client.config["dependencies"]
+            if event["api_name"] == action or [chatbot, action] in event["targets"]
+        )  # fmt: skip
+        data = []
+        for id_ in event["inputs"]:
+            component = components[id_]
+            is_message = component["type"] == "multimodaltextbox"
+            data.append(message if is_message else component["props"].get("value"))
         return event["id"], data
 
     def _message(self, words: str) -> dict:

@@ -22,9 +22,9 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from chat_session import Answer
 from serving.remote import MAX_BYTES, BusyError, LostError
 
-MAX_BODY = MAX_BYTES * 4 // 3 + (4 << 20)  # as base64, and text
-THREADS = 256  # for answers under way and those that wait
-STATUS = {BusyError: 429, LostError: 503, RuntimeError: 500, ValueError: 400}  # of what is raised: the first that fits
+MAX_BODY_BYTES = MAX_BYTES * 4 // 3 + (4 << 20)  # as base64, and text
+MAX_THREADS = 256  # for answers under way and those that wait
+STATUSES = {BusyError: 429, LostError: 503, RuntimeError: 500, ValueError: 400}  # of errors: the first that fits
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
 PARTS = (
     "A message has up to 16 parts, texts and pictures. Pictures are in the request, as data:image/…;base64,…: "
@@ -36,7 +36,7 @@ class Completion(BaseModel, extra="forbid"):
     model: str
     messages: list[dict] = Field(max_length=1000)
     max_tokens: int = Field(256, ge=1, le=2048, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
-    temperature: float = Field(0, ge=0, le=2)  # 0: the likeliest word every time
+    temperature: float = Field(0, ge=0, le=2)  # 0: the most likely token every time
     top_p: float = Field(1, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: str | list[str] = ()
@@ -46,13 +46,15 @@ class Completion(BaseModel, extra="forbid"):
     def options(self) -> dict:
         """For a session's `stream`."""
         options = {"max_new_tokens": self.max_tokens, "stop": self.stop, "do_sample": bool(self.temperature)}
-        drawn = {"temperature": self.temperature, "top_k": 50, "top_p": self.top_p, "seed": self.seed}
-        return options | (drawn if self.temperature else {})
+        if self.temperature:
+            options |= {"temperature": self.temperature, "top_k": 50, "top_p": self.top_p, "seed": self.seed}
+        return options
 
 
-def api(session, name: str, key: str) -> FastAPI:
+def make_api(session, name: str, key: str) -> FastAPI:
     """To be mounted at /v1. session: a RemoteSession. name: of its model. key: "" lets everybody in."""
-    app, threads = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), ThreadPoolExecutor(THREADS, "answer")
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    threads = ThreadPoolExecutor(MAX_THREADS, "answer")
 
     async def let_in(request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -60,11 +62,11 @@ def api(session, name: str, key: str) -> FastAPI:
             raise HTTPException(401, "This server wants its key: Authorization: Bearer …")
 
     async def body(request: Request) -> Completion:
-        if "transfer-encoding" in request.headers or int(request.headers.get("content-length", 0)) > MAX_BODY:
-            raise HTTPException(413, f"A request can have {MAX_BODY >> 20} MB, and has to say how many it has.")
+        if "transfer-encoding" in request.headers or int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"A request can have {MAX_BODY_BYTES >> 20} MB, and has to say how many it has.")
         return Completion.model_validate_json(await request.body())
 
-    for kind in (HTTPException, *STATUS):
+    for kind in (HTTPException, *STATUSES):
         app.add_exception_handler(kind, _refuse)
 
     @app.get("/models", dependencies=[Depends(let_in)])
@@ -96,10 +98,10 @@ def _message(role=None, content=None, **_) -> dict:
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not isinstance(parts, list) or len(parts) > 16:
         raise HTTPException(400, PARTS)
-    return {"role": "system" if role == "developer" else role, "content": [_block(part) for part in parts]}
+    return {"role": "system" if role == "developer" else role, "content": [_part(part) for part in parts]}
 
 
-def _block(part) -> dict:
+def _part(part) -> dict:
     """Only what is listed here: a session would open the files that a message names."""
     match part:
         case {"type": "text", "text": str(text)}:
@@ -115,7 +117,8 @@ def _block(part) -> dict:
 async def _pieces(answer: Answer, threads: ThreadPoolExecutor) -> AsyncIterator[str]:
     """Pieces as they come, each awaited in a thread."""
     try:
-        while (piece := await asyncio.get_running_loop().run_in_executor(threads, next, answer, None)) is not None:
+        loop = asyncio.get_running_loop()
+        while (piece := await loop.run_in_executor(threads, next, answer, None)) is not None:
             yield piece
     finally:  # also where the client has gone
         answer.stop()
@@ -135,26 +138,43 @@ async def _chunks(asked: Completion, head: dict, answer: Answer, first: str, pie
         if asked.stream_options.get("include_usage"):
             yield event({}, choices=[], usage=usage)
         yield "data: [DONE]\n\n"
-    except tuple(STATUS) as error:
+    except tuple(STATUSES) as error:
         yield f"data: {_refuse(None, error).body.decode()}\n\n"
 
 
 def _ending(answer: Answer) -> tuple[str, dict]:
     """Why it ended, and the usage."""
-    read, written = answer.stats.prompt_tokens, answer.stats.answer_tokens
-    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-    cached = {"prompt_tokens_details": {"cached_tokens": answer.stats.cached_tokens}}
-    return "stop" if answer.stats.finished else "length", usage | cached
+    stats = answer.stats
+    usage = {
+        "prompt_tokens": stats.prompt_tokens,
+        "completion_tokens": stats.answer_tokens,
+        "total_tokens": stats.prompt_tokens + stats.answer_tokens,
+        "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
+    }
+    return "stop" if stats.finished else "length", usage
 
 
 def _refuse(_: Request | None, error: Exception) -> JSONResponse:
     """OpenAI's error object, with its HTTP status."""
-    status = getattr(error, "status_code", None) or next(s for kind, s in STATUS.items() if isinstance(error, kind))
-    kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
-    message, param = getattr(error, "detail", str(error)), None
+    message = getattr(error, "detail", str(error))
+    param = None
     if isinstance(error, ValidationError):
         wrong = error.errors()[0]
         param = ".".join(map(str, wrong["loc"]))
         message = f"{param}: {wrong['msg']}"
-    described = {"message": message, "type": kind, "param": param, "code": CODES.get(status)}
+    status = _status_of(error)
+    described = {"message": message, "type": _type_of(status), "param": param, "code": CODES.get(status)}
     return JSONResponse({"error": described}, status)
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+
+
+def _type_of(status: int) -> str:
+    """OpenAI's name for errors of this HTTP status."""
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 429 else "server_error"

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from serving.api import MAX_BODY, api
+from serving.openai_api import MAX_BODY_BYTES, make_api
 from tests.serving.conftest import asked, drawing, idle, listening, wait_until
 
 MODEL, KEY = "practice-model", "a key of our own"
@@ -17,7 +17,7 @@ MODEL, KEY = "practice-model", "a key of our own"
 
 @pytest.fixture(scope="module")
 def url(remote):
-    with listening(Starlette(routes=[Mount("/v1", api(remote, MODEL, KEY))])) as address:
+    with listening(Starlette(routes=[Mount("/v1", make_api(remote, MODEL, KEY))])) as address:
         yield f"{address}/v1"
 
 
@@ -136,7 +136,7 @@ def test_without_the_key_nobody_is_let_in(url, key):
 
 
 def test_a_request_that_is_too_large_is_refused(url):
-    reply = httpx.post(f"{url}/chat/completions", content=b"x" * (MAX_BODY + 1), timeout=60,
+    reply = httpx.post(f"{url}/chat/completions", content=b"x" * (MAX_BODY_BYTES + 1), timeout=60,
                        headers={"Authorization": f"Bearer {KEY}"})  # fmt: skip
     assert reply.status_code == 413
 

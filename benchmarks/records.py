@@ -1,0 +1,32 @@
+"""The files in `results/`: what was measured once, and where. Rows of two of them are written by `--record`.
+
+exports.json   {"2b": {"memory_bytes": ..., "minutes": ..., "where": ...}, ...}, by `export`
+runs.json      {"2b": {"memory_bytes": ..., "first_token_s": ..., "tokens_s": ..., "where": ...}, ...}, by `speed`
+
+Not here: what the figures are used for (`catalog.measurements`, `benchmarks.report`).
+"""
+
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+DRAFTS = RESULTS / "drafts.json"
+EXPORTS = RESULTS / "exports.json"
+PRESETS = RESULTS / "presets.json"
+RUNS = RESULTS / "runs.json"
+SERVING = RESULTS / "serving.json"
+SPEED = RESULTS / "speed-2b.json"
+
+
+def read(file: Path):
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def write(file: Path, content) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def record(file: Path, name: str, row: dict) -> None:
+    """Puts `row` into `file` under `name`; the file's other rows stay."""
+    rows = read(file) if file.exists() else {}
+    write(file, rows | {name: row})
