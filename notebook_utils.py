@@ -2,6 +2,7 @@
 
     catalog/        which models there are, what each costs, downloads, folders, what is on disk, opening one
     environment/    this machine: versions, telemetry, devices and their check, memory and disk
+    figures/        what the notebook draws
 
 Not here: exporting (`cmd_helper.py`), chatting (`chat_session.py`), the page (`gradio_helper.py`). Importing this does
 no work; `python -m notebook_utils check` describes this machine for a bug report.
@@ -22,6 +23,8 @@ from environment.devices import DeviceError, device_widget, require_device
 from environment.machine import this_machine
 from environment.telemetry import collect_telemetry, turn_off_library_telemetry
 from environment.versions import VersionError, check_versions
+from figures.charts import bar_chart, position_chart
+from figures.pictures import draw_box, side_by_side, token_grid
 
 __all__ = [
     "PRESETS",
@@ -33,23 +36,28 @@ __all__ = [
     "ModelFolderError",
     "ModelOnDisk",
     "VersionError",
+    "bar_chart",
     "check_versions",
     "collect_telemetry",
     "costs_table",
     "delete_model",
     "device_widget",
     "download_file",
+    "draw_box",
     "fetch_model",
     "list_models_on_disk",
     "measured_presets",
     "model_choices",
     "open_model",
+    "position_chart",
     "require_device",
     "require_model_dir",
     "require_source_dir",
     "self_check",
+    "side_by_side",
     "size_of",
     "this_machine",
+    "token_grid",
     "turn_off_library_telemetry",
     "verify_hashes",
 ]

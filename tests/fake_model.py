@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl import Qwen2VLImageProcessorFast, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
+from adapters.qwen_vl import PIXELS_PER_TOKEN
 from chat_session import ChatSession
 from session.answer import Interrupted
 from session.prompt import model_inputs
@@ -36,7 +37,7 @@ def fake_processor() -> Qwen2VLProcessor:
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    budget = {"shortest_edge": 4 * 28 * 28, "longest_edge": 64 * 28 * 28}
+    budget = {"shortest_edge": 4 * PIXELS_PER_TOKEN, "longest_edge": 64 * PIXELS_PER_TOKEN}
     return Qwen2VLProcessor(
         image_processor=Qwen2VLImageProcessorFast(size=dict(budget)),
         tokenizer=tokenizer,

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from adapters.qwen_vl import PIXELS_PER_TOKEN
 from chat_session import MediaError, SessionError
 from session.prefill import CHUNK_TOKENS, ENCODING, PREFILLING, ThroughputEstimate
 from session.prompt import MAX_CHARACTERS, build_prompt, model_inputs
@@ -95,7 +96,8 @@ def test_the_model_is_fed_what_the_processor_would_feed_it(tiny_processor, messa
 
 def test_a_pixel_budget_given_at_loading_holds(tiny_dir):
     from transformers import AutoProcessor
-    processor = AutoProcessor.from_pretrained(tiny_dir, min_pixels=40 * 28 * 28, max_pixels=90 * 28 * 28)
+    budget = {"min_pixels": 40 * PIXELS_PER_TOKEN, "max_pixels": 90 * PIXELS_PER_TOKEN}
+    processor = AutoProcessor.from_pretrained(tiny_dir, **budget)
     messages = [user(image(SQUARE), image(Image.new("RGB", (1000, 800))), text("Which is larger?"))]
     inputs = build_inputs(processor, messages)
     assert torch.equal(inputs["input_ids"], as_the_processor_does(processor, messages)["input_ids"])

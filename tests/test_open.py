@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from adapters import optimum_intel
+from adapters.qwen_vl import PIXELS_PER_TOKEN
 from catalog import open as opening
 from catalog.errors import ModelFolderError
 from catalog.open import load_processor, open_model
@@ -23,7 +24,7 @@ def copy(int4_dir, tmp_path) -> Path:
 def budget(processor) -> tuple[int, int]:
     """Visual tokens of a picture: the fewest and the most."""
     size = processor.image_processor.size
-    return size["shortest_edge"] // 28**2, size["longest_edge"] // 28**2
+    return size["shortest_edge"] // PIXELS_PER_TOKEN, size["longest_edge"] // PIXELS_PER_TOKEN
 
 
 def test_a_folder_opens_on_the_device_that_was_asked_for_and_nothing_is_compiled_yet(int4_dir):
