@@ -5,6 +5,7 @@ Here: which component's value goes in, and which are set by what comes out. Not 
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import gradio as gr
 
@@ -46,9 +47,10 @@ def connect_questions(page: ChatPage) -> list:
             conversations = stream_conversation(
                 page.session, before, index, message, values, stop_requested=lambda: tab.stop_requested
             )
-            for history in conversations:
-                yield outputs(history, input_value)
-                input_value = UNCHANGED
+            with closing(conversations):
+                for history in conversations:
+                    yield outputs(history, input_value)
+                    input_value = UNCHANGED
         except gr.Error as error:
             yield outputs(before, message)
             gr.Warning(error.message, duration=error.duration)  # an error would cover the conversation
