@@ -1,6 +1,6 @@
 """The rooms of this repository, and which of them imports which, read from the code.
 
-`python -m tests.architecture` prints a drawing and a table of them as Markdown: what docs/architecture.md shows.
+`python -m tests.architecture` prints a drawing, which docs/architecture.md shows, and a table of them as Markdown.
 A room is a folder or a Python file at the top level; `tiny_model.training` is one of its own. Not here: which arrows
 are allowed (`test_architecture`).
 """
@@ -80,21 +80,27 @@ def reachable(room: str, graph: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def markdown(files: dict[str, str]) -> str:
-    """A Mermaid graph of the rooms but for tests/, and a table of all, from the ground up."""
-    graph, rooms = arrows(files), files_by_room(files)
+def drawing(files: dict[str, str]) -> str:
+    """A Mermaid graph of the rooms but for tests/, as a block of Markdown."""
+    graph = arrows(files)
     lines = ["```mermaid", "graph TD"]
-    for room in sorted(set(rooms) - {"tests"}):
+    for room in sorted(set(graph) - {"tests"}):
         for other in sorted(graph[room]):  # an arrow that follows from others is left out
             if not any(other in reachable(between, graph) for between in graph[room] - {other}):
                 lines.append(f"    {room} --> {other}")
+    return "\n".join([*lines, "```"])
+
+
+def table(files: dict[str, str]) -> str:
+    """Files and lines of every room, and what it imports, from the ground up."""
+    graph, rooms = arrows(files), files_by_room(files)
     rows = []
     for room in sorted(rooms, key=lambda room: (len(reachable(room, graph)), room)):
         count = sum(len(files[path].splitlines()) for path in rooms[room])
         rows.append([f"`{room}`", len(rooms[room]), count, ", ".join(sorted(graph[room])) or "–"])
     headers = ["room", "files", "lines", "imports"]
-    return "\n".join([*lines, "```", "", tabulate(rows, headers, tablefmt="github", disable_numparse=True)])
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 if __name__ == "__main__":
-    print(markdown(tracked_files()))
+    print(drawing(tracked_files()), table(tracked_files()), sep="\n\n")

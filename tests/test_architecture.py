@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from adapters.qwen_vl import MERGE_SIZE, PATCH_SIZE
-from tests.architecture import imports, markdown, room_of, tracked_files
+from tests.architecture import ROOT, drawing, imports, room_of, table, tracked_files
 
 BEHIND_THE_DOORS = "adapters environment export session catalog chat_session cmd_helper tiny_model figures chat_page"
 THE_DOORS_TOO = f"{BEHIND_THE_DOORS} notebook_utils gradio_helper"
@@ -365,15 +365,28 @@ def test_a_second_size_of_a_visual_token_is_found(source):
 
 
 def test_the_drawing_has_every_room_and_leaves_out_arrows_that_follow_from_others():
-    drawn = markdown({
+    files = {
         "adapters/__init__.py": "one\ntwo",
         "session/__init__.py": "import adapters.x",
         "chat_session.py": "import session\nimport adapters",
-    })  # fmt: skip
-    graph = drawn.partition("```mermaid\n")[2].partition("```")[0]
+    }
+    graph = drawing(files).partition("```mermaid\n")[2].partition("```")[0]
     assert graph.split("\n")[1:] == ["    chat_session --> session", "    session --> adapters", ""]
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in drawn.splitlines() if row.startswith("| `")]
+    lines = table(files).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
     assert rows == [
         ["`adapters`", "1", "2", "–"], ["`session`", "1", "1", "adapters"],
         ["`chat_session`", "1", "2", "adapters, session"],
     ]  # fmt: skip
+
+
+def test_the_drawing_in_the_documentation_is_that_of_the_code(files):
+    """If not: put what `python -m tests.architecture` prints there."""
+    assert drawing(files) in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_every_file_that_the_documentation_names_is_there(files):
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(named) > 15
+    assert named <= files.keys()
