@@ -1,7 +1,9 @@
 """optimum-intel's `model.generate`, as its documentation shows it: what ChatSession is compared with."""
 
-from benchmarks.engines import pytorch
+from benchmarks.engines import import_optimum_intel, pytorch
 from catalog.open import open_model
+
+import_optimum_intel()
 
 
 class Engine(pytorch.Engine):
