@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalog.manifest import verify_hashes
 from catalog.model_folder import ModelFolderError, require_model_dir
-from catalog.on_disk import lock_of, log_of, workshop_of
+from export.staging import lock_of, log_of, staging_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXPORT = """
@@ -76,7 +76,7 @@ def _runs(pid: int) -> bool:
 
 def wait_for_files(process: subprocess.Popen, output: Path) -> None:
     """Until the exporter has begun to write the model, or the export has ended."""
-    model = workshop_of(output) / "model"
+    model = staging_of(output) / "model"
     while process.poll() is None and not (model.exists() and any(model.iterdir())):
         time.sleep(0.02)
 
