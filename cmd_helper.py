@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 
 from catalog.choices import source_and_export
-from catalog.hub import fetch_model, is_hub_id
+from catalog.hub import fetch_model
 from catalog.manifest import write_manifest
-from catalog.model_folder import broken_graphs, broken_weights, is_exported, require_model_dir
+from catalog.model_folder import broken_graphs, is_exported, require_model_dir
 from catalog.on_disk import size_of
 from catalog.presets import PRESETS
 from catalog.source import ModelSource, downloaded_revision, find_source
@@ -70,7 +70,9 @@ def optimum_cli(model_id, output_dir, show_command=True, additional_args=None, d
     if show_command:
         typed = shlex.join(command)
         show_markdown(f"**Export command:**\n\n`{typed}`", f"Export command:\n{typed}")
-    problem = _wrong_folder(source, output)
+    problem = source.problem()
+    if output.exists() and not is_empty(output):
+        problem = problem or f"{output} exists already: delete it, or choose another folder for the export."
     if problem:
         raise ExportError(command, None, problem)
     display = make_display()
@@ -96,20 +98,6 @@ def export_if_needed(source: str | None = None) -> Path:
         return folder
     optimum_cli(folder, exported, additional_args=PRESETS["balanced"].options)
     return require_model_dir(exported)
-
-
-def _wrong_folder(source: ModelSource, output: Path) -> str | None:
-    """What is wrong with where the export reads from or writes to, as a sentence."""
-    if not (source.is_folder or is_hub_id(source.location)):
-        return f"There is no folder {source.name!r}, and a model on the hub is named owner/name."
-    if output.exists() and not is_empty(output):
-        return f"{output} exists already: delete it, or choose another folder for the export."
-    if not source.is_folder:
-        return None
-    for file in sorted(Path(source.location).glob("*.safetensors")):
-        if problem := broken_weights(file):
-            return f"{source.name} is not a whole model: {problem}. Download or copy it again."
-    return None
 
 
 def _export(

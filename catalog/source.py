@@ -12,6 +12,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.hub import is_hub_id
+from catalog.model_folder import broken_weights
+
 # .../models--<owner>--<name>/snapshots/<revision>: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 CACHED = re.compile(r"models--(.+)")
 
@@ -29,6 +32,17 @@ class ModelSource:
     @property
     def is_folder(self) -> bool:
         return self.location != "" and Path(self.location).is_dir()  # an empty path would mean the current folder
+
+    def problem(self) -> str | None:
+        """What makes an export from here pointless, as a sentence; None where nothing is known."""
+        if not self.is_folder:
+            if is_hub_id(self.location):
+                return None
+            return f"There is no folder {self.name!r}, and a model on the hub is named owner/name."
+        for file in sorted(Path(self.location).glob("*.safetensors")):
+            if problem := broken_weights(file):
+                return f"{self.name} is not a whole model: {problem}. Download or copy it again."
+        return None
 
 
 def find_source(model) -> ModelSource:

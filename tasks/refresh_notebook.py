@@ -47,9 +47,10 @@ def tidy(notebook) -> None:
     join_streams(notebook)
     drop_passing(notebook)
     notebook.metadata = nbformat.from_dict(METADATA)
-    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+    for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)
-        for data in (output.get("data", {}) for output in cell.outputs):
+        for output in cell.outputs:
+            data = output.get("data", {})
             data.pop(WIDGET, None)
             if "image/png" in data:
                 data.pop("image/jpeg", None)  # the same picture twice
@@ -58,13 +59,23 @@ def tidy(notebook) -> None:
 def unfit(notebook) -> list[str]:
     """What stands in the outputs that should not be committed, a line each."""
     found = []
-    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+    for cell in code_cells(notebook):
         number = cell.execution_count
-        found += [f"cell {number} warns: {o.text.strip()[:200]}" for o in cell.outputs if o.get("name") == "stderr"]
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                found.append(f"cell {number} warns: {output.text.strip()[:200]}")
         text = nbformat.writes(nbformat.v4.new_notebook(cells=[cell]))
-        found += [f"cell {number} shows the path {p}" for p in {str(ROOT), str(Path.home())} - {"/"} if p + "/" in text]
+        for path in {str(ROOT), str(Path.home())} - {"/"}:
+            if f"{path}/" in text:
+                found.append(f"cell {number} shows the path {path}")
     size = len(nbformat.writes(notebook).encode())
-    return [*found, f"it has {size:,} bytes, more than {MAX_BYTES:,}"] if size > MAX_BYTES else found
+    if size > MAX_BYTES:
+        found.append(f"it has {size:,} bytes, more than {MAX_BYTES:,}")
+    return found
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 if __name__ == "__main__":
