@@ -23,8 +23,8 @@ from tasks import refresh_notebook, run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
-HELPERS = ("chat_page", "chat_session.py", "cmd_helper.py", "gradio_helper.py", "notebook_utils.py", "requirements.txt",
-           "session", "tiny_model", "tutorial")
+HELPERS = ("adapters", "benchmarks/results", "catalog", "chat_page", "chat_session.py", "cmd_helper.py", "environment",
+           "export", "figures", "gradio_helper.py", "notebook_utils.py", "requirements.txt", "session", "tiny_model")
 
 
 def read_cells(kind: str) -> list:
@@ -105,7 +105,7 @@ def test_lone_notebook_says_what_to_clone(tmp_path):
 def run_first_cell(monkeypatch):
     """run_first_cell(missing) -> what %pip was called with, when `missing` pins are not met."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("tasks.bootstrap.cpu_build", lambda requirements, python: ["--extra-index-url", "somewhere"])
+    monkeypatch.setattr("environment.torch_build.cpu_build", lambda requirements, python: ["--extra-index-url", "somewhere"])
     code = TransformerManager().transform_cell(cell("install").source)
 
     class Shell:

@@ -62,8 +62,8 @@ def test_every_make_target_and_variable_exists():
 
 def test_every_option_is_one_that_its_program_knows():
     exporter = ["-m", "optimum.commands.optimum_cli", "export", "openvino"]
-    benchmarks = (["benchmarks/speed.py"], ["benchmarks/random_model.py"], ["benchmarks/serving.py"])
-    programs = (["tasks/bootstrap.py"], ["tasks/demo.py"], ["-m", "pytest"], *benchmarks, exporter)
+    benchmarks = [["-m", "benchmarks", command] for command in ("speed", "random-model", "serving")]
+    programs = (["-m", "tasks.bootstrap"], ["-m", "tasks.demo"], ["-m", "pytest"], *benchmarks, exporter)
     helps = [[sys.executable, *program, "--help"] for program in programs]
     known = "".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout for command in helps)
     options = {word for word in WORDS if word.startswith("--")}
