@@ -40,7 +40,7 @@ __all__ = [
     "UnsupportedModelError",
 ]
 
-POLL_S = 0.02  # between two looks whether preparing may go on
+POLL_S = 0.02  # between two checks whether preparing may go on
 
 
 class ChatSession:
@@ -51,8 +51,8 @@ class ChatSession:
     model is edited and compiled here (see `session.ov_model`). Raises UnsupportedModelError.
     """
 
-    open_model = VisionLanguageModel  # tests put another here
-    max_concurrent_answers = 1  # that a page should ask for: more would only be slower together
+    model_class = VisionLanguageModel  # tests put another here
+    max_concurrent_answers = 1  # how many a page should ask for at once: more would only slow each other down
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class ChatSession:
         self.processor = processor
         self._generation_config = model.generation_config
         self._max_draft_tokens = min(max_draft_tokens, MAX_LOGIT_ROWS - 1)
-        self._model = self.open_model(model)
+        self._model = self.model_class(model)
         self._media = MediaProcessor(processor, max_bytes // 8)
         self._prefiller = Prefiller(self._model, LRUCache(max_bytes // 4))
         self._prefixes = PrefixCache(self._model.new_cache, max_cached_prefixes, max_bytes)
@@ -102,7 +102,8 @@ class ChatSession:
         wanted: Callable[[], bool] = lambda: True,
         max_visual_tokens: int | None = None,
     ) -> None:
-        """Encode the pictures of `messages`, and prefill all that is certain before the last message has its text.
+        """Encode the pictures of `messages`, and prefill all that is certain before the text of the last message, which
+        comes after its pictures, is there.
 
         Gives way when a question comes, from whomever, and goes on when it is answered; ends early when it is not
         `wanted` any more. Raises MediaError and SessionError as `stream` does.
@@ -124,7 +125,7 @@ class ChatSession:
         self.prepare([{"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 64))}]}])
 
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
-        """What it would take to answer `messages` if nothing of them were cached. Opens their files, computes nothing.
+        """What it would take to answer `messages` if nothing of them were cached. Opens their files, runs no inference.
 
         Raises MediaError and SessionError as `stream` does, but the last message may be empty as yet.
         """
@@ -165,7 +166,8 @@ class ChatSession:
 
     def _tokens(self, state: AnswerState, plan: PrefillPlan, params: SamplingParams, progress) -> Iterator[int]:
         """Prefill, then decode: step by step, until a token that ends the answer."""
-        stats, prefix = state.stats, None
+        stats = state.stats
+        prefix: CachedPrefix | None = None
         decoder = DraftDecoder(params, plan.prompt.ids, self._max_draft_tokens)
         try:
             with self._scheduler.turn(state.wanted, plan):
@@ -183,7 +185,7 @@ class ChatSession:
                     return
                 new = self._decode_step(state, prefix, plan, decoder)
         finally:
-            if prefix:
+            if prefix is not None:
                 self._prefixes.release(prefix)
 
     def _prefill(self, state: AnswerState, prefix: CachedPrefix, plan: PrefillPlan, progress) -> np.ndarray:
@@ -191,11 +193,12 @@ class ChatSession:
         of text.
         """
         to_encode = self._prefiller.blocks_to_encode(prefix, plan)
-        for done, (number, block) in enumerate(to_encode):
+        tokens_to_encode = sum(block.tokens for _, block in to_encode)
+        for index, block in to_encode:
             with self._scheduler.turn(state.wanted, plan):
-                encoding = sum(block.tokens for _, block in to_encode[done:])
-                seconds = self._prefiller.throughput.seconds(encoding, len(plan) - len(prefix.keys))
-                progress(Progress(ENCODING, number, len(plan.blocks), seconds))
+                seconds = self._prefiller.throughput.seconds(tokens_to_encode, len(plan) - len(prefix.keys))
+                progress(Progress(ENCODING, index, len(plan.blocks), seconds))
+                tokens_to_encode -= block.tokens
                 self._prefiller.encode(block)
                 state.stats.encoded_tokens += block.tokens
         while len(prefix.keys) < len(plan):
@@ -222,15 +225,15 @@ class ChatSession:
     # ---- preparing ---------------------------------------------------------------------------------------------------
 
     def _prepare_more(self, plan: PrefillPlan, certain: int, wanted: Callable[[], bool]) -> bool:
-        """Prefill the first `certain` tokens, unless somebody wants an answer; whether that is done."""
+        """Prefill the first `certain` tokens, unless an answer is asked for. Returns whether all are prefilled."""
 
-        def unhindered() -> bool:
-            """Still wanted, and nobody wants an answer, or all who do need just what is being encoded."""
+        def may_go_on() -> bool:
+            """The caller still wants this, and every answer under way, if any, needs the block being encoded."""
             digest = self._prefiller.encoding_digest
             needed = [{block.digest for _, block in answer.blocks} for answer in self._scheduler.answers()]
             return wanted() and all(digest in digests for digests in needed)
 
-        with contextlib.suppress(Interrupted), self._scheduler.turn(unhindered):
+        with contextlib.suppress(Interrupted), self._scheduler.turn(may_go_on):
             if self._prefixes.match(plan.keys[:certain]) == certain:
                 return True
             prefix = self._prefixes.take(plan.keys[: certain + 1])

@@ -25,12 +25,11 @@ from chat_page.button_handlers import connect_buttons
 from chat_page.layout import ChatBlocks, lay_out
 from chat_page.messages import MAX_FILES
 from chat_page.question_handlers import add_endpoint, connect_questions, connect_typing
-from chat_page.theme import LAUNCH
 from chat_session import ChatSession
 
-__all__ = ["LAUNCH", "MAX_FILES", "make_demo"]
+__all__ = ["MAX_FILES", "make_demo"]
 
-MAX_WAITING_QUESTIONS = 256  # of all visitors; whoever comes then is told that it is too busy
+MAX_WAITING_QUESTIONS = 256  # of all visitors; more are refused as too many
 
 
 def make_demo(model, processor, *, session: ChatSession | None = None) -> gr.Blocks:

@@ -3,7 +3,7 @@
 - `gradio.utils.get_upload_folder`: where uploads lie. Only files in it may be asked about, and are served.
 - `gradio.processing_utils.save_file_to_cache`, `save_pil_to_cache`, `hash_file`: put a file of ours there, under a
   name that is a hash of its content.
-- `gradio_client.utils.get_mimetype`: as what Gradio will serve a file.
+- `gradio_client.utils.get_mimetype`: the MIME type with which Gradio serves a file.
 - `gradio_client.utils.traverse`, `is_http_url_like`, and overriding `Blocks.preprocess_data`: before any handler is
   asked, Gradio would fetch a file that a client names by URL.
 - `Component.keep_in_cache`: files that `delete_cache` must not delete.

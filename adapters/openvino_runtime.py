@@ -23,8 +23,8 @@ from openvino import opset13 as opset  # noqa: E402
 
 __all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "opset", "ov"]
 
-POLL_MS = 20  # between two looks whether the result of an inference is still wanted
-RESET_SIZES = (8, 12)  # rows of the dummy inputs that reset a graph; real inputs have more
+POLL_MS = 20  # between two checks whether the result of an inference is still wanted
+RESET_SIZES = (8, 12)  # rows of the dummy inputs that reset a graph: one of the two differs from the last inputs
 MEMORY_MAP = Path("/proc/self/maps")  # https://docs.kernel.org/filesystems/proc.html
 
 
@@ -51,8 +51,10 @@ class CancellableModel:
         wanted: Callable[[], bool],
         run_dummy: Callable[[int], None],
     ):
-        self._compiled, self._first_input = compiled, first_input
-        self._wanted, self._run_dummy = wanted, run_dummy
+        self._compiled = compiled
+        self._first_input = first_input
+        self._wanted = wanted
+        self._run_dummy = run_dummy
         self._last_rows = 0  # of the last inference that ended
         self._is_half_way = False
 
@@ -88,7 +90,8 @@ class CancellableModel:
         if self._is_half_way:
             rows = next(rows for rows in RESET_SIZES if rows != self._last_rows)
             self._run_dummy(rows)
-            self._is_half_way, self._last_rows = False, rows
+            self._is_half_way = False
+            self._last_rows = rows
 
 
 class MappedFile:
@@ -101,15 +104,15 @@ class MappedFile:
 
     def __init__(self, path: Path):
         self._path = str(path.resolve())
-        self._is_held = sys.platform == "linux"
+        self._has_pages = sys.platform == "linux"
 
     def release_pages(self) -> None:
         """Gives the pages back, once. Whoever reads one later gets it from the file again: this frees, and breaks
         nothing.
         """
-        if not self._is_held:
+        if not self._has_pages:
             return
-        self._is_held = False
+        self._has_pages = False
         madvise = ctypes.CDLL(None).madvise
         for line in MEMORY_MAP.read_text(encoding="utf-8", errors="replace").splitlines():
             span, *_, name = line.split(maxsplit=5)

@@ -10,10 +10,16 @@ Noticed by tests/test_session_exact.py and test_device_check.py. Not here: what 
 """
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adapters.openvino_runtime import ov
+
+
+def import_library() -> None:
+    """Imports optimum-intel, which takes seconds: for whoever times how long loading a model takes."""
+    importlib.import_module("optimum.intel.openvino")
 
 
 def load_model(folder, device: str = "CPU", *, compile: bool = False, **options):

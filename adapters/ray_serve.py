@@ -1,9 +1,8 @@
 """Ray and Ray Serve (2.60): the switches that they read from the environment, and their undocumented parameters.
 
 - RAY_SWITCHES: no usage statistics, a token for whoever connects, replicas as important as the page.
-- `~/ray_bootstrap_config.yaml`: switched off, the statistics still look which cloud this is, at 169.254.169.254 and by
-  name, unless the home folder has a file that tells; and they report that they are off, unless it was `ray.init` that
-  started the cluster.
+- `~/ray_bootstrap_config.yaml`: even with statistics off, Ray asks 169.254.169.254 and the name server which cloud it
+  runs on, unless this file is there; and it reports that they are off, unless `ray.init` started the cluster.
 - `_node_ip_address`: without it, Ray looks for an address of this machine by connecting to the outside.
 - The consistent-hashing router is experimental: it keeps a session on one replica.
 
@@ -24,8 +23,8 @@ OBJECT_STORE_BYTES = 512 << 20
 
 
 def set_environment(root: Path) -> None:
-    """The environment of Ray's processes and of this one, before Ray is imported: they reach for nobody, and nobody
-    reaches them who does not know a token. They import our code from `root`, and have a home folder below it.
+    """The environment of Ray's processes and of this one, before Ray is imported: they connect to nobody, and only
+    those who know a token connect to them. They import our code from `root`, and have a home folder below it.
     """
     home = root / "build" / "ray-home"
     home.mkdir(parents=True, exist_ok=True)

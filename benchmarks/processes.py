@@ -57,12 +57,12 @@ def _why(child: subprocess.CompletedProcess) -> str:
     """How the child ended, and below that the last lines of what it said about it."""
     if child.returncode >= 0:
         ending = f"its process ended with status {child.returncode}"
-    elif signal.Signals(-child.returncode).name == "SIGKILL":  # which Windows does not have
-        ending = "its process was ended by SIGKILL, most often for lack of memory"
     else:
-        ending = f"its process was ended by {signal.Signals(-child.returncode).name}"
-    said = [line for line in child.stderr.splitlines() if line.strip()]
-    return "\n    ".join([ending, *said[-LAST_LINES:]])
+        ending = f"its process was ended by signal {-child.returncode} ({signal.strsignal(-child.returncode)})"
+        if child.returncode == -9:  # SIGKILL, which Windows does not have
+            ending += ", most often for lack of memory"
+    last = [line for line in child.stderr.splitlines() if line.strip()][-LAST_LINES:]
+    return "\n    ".join([ending, *last])
 
 
 def peak_rss_mb() -> float | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from adapters.library_telemetry import turn_off_library_telemetry
 from adapters.qwen_vl import PIXELS_PER_TOKEN
 from catalog.errors import ModelFolderError
-from catalog.hub import fetch_model, is_hub_id
+from catalog.hub import fetch_model, is_hub_id, look_up
 from catalog.model_folder import require_model_dir
 
 MIN_VISUAL_TOKENS, MAX_VISUAL_TOKENS = 256, 1280  # of a picture, as in the tutorial that this one follows
@@ -24,8 +24,11 @@ def open_model(source, device: str = "CPU", **options) -> tuple:
     `from_pretrained`, such as ov_config={"INFERENCE_PRECISION_HINT": "f32"}. The model's parts are compiled when they
     are needed: a session compiles them in its own way. Raises ModelFolderError and HubError.
     """
-    is_on_the_hub = is_hub_id(str(source)) and not Path(source).is_dir()
-    folder = require_model_dir(fetch_model(source) if is_on_the_hub else source)
+    if is_hub_id(str(source)) and not Path(source).is_dir():
+        if not look_up(str(source)).exported:  # asked before gigabytes are downloaded for nothing
+            raise ModelFolderError(f"{source} is not an OpenVINO model yet: export it first with optimum_cli.")
+        source = fetch_model(source)
+    folder = require_model_dir(source)
     turn_off_library_telemetry()
     from adapters.optimum_intel import load_model
 

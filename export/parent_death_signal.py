@@ -1,4 +1,4 @@
-"""Becomes the command that it is given, which the kernel will end as soon as the starting thread's process is gone.
+"""Becomes the command that it is given, which the kernel kills when the thread that started it ends.
 
     python parent_death_signal.py PARENT_PID COMMAND...
 

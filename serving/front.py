@@ -58,7 +58,10 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help=f"anything else needs a key in {KEY_VARIABLE}")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     parser.add_argument("--address", help="of a Ray cluster on which serve.yaml runs; its replicas are used then")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.replicas < 1:
+        parser.error(f"--replicas is {args.replicas}; there must be one at least")
+    return args
 
 
 def serve_all(args: argparse.Namespace, folder: Path, key: str) -> None:

@@ -6,8 +6,8 @@ vision_inputs   pixels → patches, as vision blocks
 prefill         what of a prompt is not in the KV cache yet, and computing it chunk by chunk
 decode          logits → tokens (sampling, draft tokens) → pieces of text
 boxes           boxes that a model wrote in an answer → pixels of the picture
-caches          KV caches of earlier prompts, and an LRU cache of everything else
-ov_model        the OpenVINO model: encode, embed, position ids, forward
+caches          KV caches (forward, roll back), the prefix cache, and an LRU cache of everything else
+ov_model        the OpenVINO model: encode, embed, position ids, new KV caches
 scheduler       who computes now
 answer          what a caller holds: pieces, statistics, stop
 

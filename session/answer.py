@@ -40,8 +40,8 @@ class Stats:
 
 @dataclass
 class AnswerState:
-    """What an Answer shares with the generator behind it. Neither of the two holds the other, so that an Answer which
-    nobody holds any more is closed.
+    """What an Answer shares with the generator behind it. The generator refers to this and not to the Answer: so an
+    Answer without references is collected, and its generator closed.
     """
 
     stats: Stats = field(default_factory=Stats)
@@ -79,7 +79,9 @@ class Answer(Iterator[str]):
             return piece
 
     def stop(self) -> None:
-        """Ends the answer within a token. From any thread; returns at once."""
+        """Ends the answer after the forward pass under way (a token, or a chunk of the prompt); encoding a picture is
+        cancelled. From any thread; returns at once.
+        """
         self._state.stopped.set()
 
     def close(self) -> None:
@@ -94,8 +96,8 @@ class Answer(Iterator[str]):
     def pump(self, put: Callable[[str | Stats | BaseException], None]) -> None:
         """Calls `put` with every piece, then with the Stats; or with the error that ended the answer.
 
-        For a thread of its own that feeds a queue: whoever reads the queue would wait for ever for what was raised
-        here, so nothing is, whatever it is (tokenizers' Rust raises what is no Exception).
+        For a thread of its own that feeds a queue. Never raises: the queue's reader would wait for ever. It catches
+        BaseException, because a panic in the Rust of the tokenizers library is no Exception.
         """
         try:
             for piece in self:

@@ -1,6 +1,7 @@
 """What is kept so that it is not computed twice: KV caches of earlier prompts, and an LRU cache for the rest.
 
-Here: keeping, finding, cutting back, and the bounds. Not here: computing what is kept (`session.prefill`).
+Here: the forward pass on a KV cache, rolling it back; finding and evicting cached prefixes. Not here: what to prefill
+(`session.prefill`).
 
 All of it is a cache: what is evicted is computed again, at a cost in time only. The prefix cache does what vLLM calls
 automatic prefix caching (https://docs.vllm.ai/en/latest/features/automatic_prefix_caching/), over whole conversations
@@ -71,15 +72,15 @@ class KVCache:
         return logits
 
     def roll_back(self, tokens: int) -> None:
-        """As if the last `tokens` of the last `forward` had never been computed."""
+        """As if the last `tokens` of the last `forward` had never been computed (`crop` in Transformers)."""
         self._mask[len(self._mask) - tokens :] = 0
 
     def copy_from(self, other: "KVCache", length: int) -> None:
         """Become what `other` was when it had `length` tokens."""
-        kept = np.flatnonzero(other._mask)[:length]
+        positions = np.flatnonzero(other._mask)[:length]
         states = {state.name: state for state in other._request.query_state()}
         for state in self._request.query_state():
-            state.state = ov.Tensor(np.ascontiguousarray(states[state.name].state.data[:, :, kept]))
+            state.state = ov.Tensor(np.ascontiguousarray(states[state.name].state.data[:, :, positions]))
         self._mask = np.ones(length, dtype=np.int64)
 
     @property
@@ -90,7 +91,7 @@ class KVCache:
 
 @dataclass(eq=False)
 class CachedPrefix:
-    """A KV cache, and for every token in it a key: what makes it this token (see `prefill.PrefillPlan.keys`)."""
+    """A KV cache, and for every token in it a key (see `prefill.PrefillPlan`)."""
 
     cache: KVCache
     keys: list[Hashable] = field(default_factory=list)
@@ -108,7 +109,7 @@ class PrefixCache:
         self._max_idle = max_idle
         self._max_bytes = max_bytes
         self._idle: list[CachedPrefix] = []
-        self._released: deque[CachedPrefix] = deque()  # since the last look
+        self._released: deque[CachedPrefix] = deque()  # not yet taken into `_idle`
 
     def __len__(self) -> int:
         self._settle()
@@ -142,7 +143,8 @@ class PrefixCache:
         if len(source.keys) == longest:
             self._idle.remove(source)
             return source
-        self._idle.sort(key=lambda idle: idle is source)  # it was of use just now: to the end
+        self._idle.remove(source)
+        self._idle.append(source)  # the most recently used
         copy = CachedPrefix(self._new_cache(), keys[:longest])
         copy.cache.copy_from(source.cache, longest)
         return copy
@@ -155,9 +157,9 @@ class PrefixCache:
 
     def _settle(self) -> None:
         while self._released:
-            self._keep(self._released.popleft())
+            self._insert(self._released.popleft())
 
-    def _keep(self, prefix: CachedPrefix) -> None:
+    def _insert(self, prefix: CachedPrefix) -> None:
         """What another one contains is not kept twice, and a broken one not at all."""
         keys = prefix.keys
         if not keys or prefix.cache.length != len(keys):

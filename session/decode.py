@@ -19,7 +19,7 @@ from transformers import (
 )
 
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a tokenizer makes of the first bytes of a character
-MAX_NGRAM = 3  # tokens that are looked up; where these never stood before, fewer, down to what acceptance allows
+MAX_NGRAM = 3  # latest tokens that are looked up; where these never stood before, fewer
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SamplingParams:
 
     @classmethod
     def from_defaults(cls, defaults, given: dict) -> "SamplingParams":
-        """What is not `given` is what `defaults`, a GenerationConfig, says; but max_new_tokens is always ours.
+        """`given` overrides `defaults`, a GenerationConfig; max_new_tokens is never taken from `defaults`.
 
         Raises TypeError for a name that is not in the list above, ValueError for an empty stop string and for less than
         one new token.
@@ -57,9 +57,9 @@ class SamplingParams:
         max_new_tokens = given.get("max_new_tokens", cls.max_new_tokens)
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {max_new_tokens}; an answer has at least one token.")
-        known = {name: getattr(defaults, name, None) for name in names}
-        known = {name: value for name, value in known.items() if value is not None}
-        return cls(**(known | given | {"max_new_tokens": max_new_tokens}))
+        from_model = {name: getattr(defaults, name, None) for name in names}
+        from_model = {name: value for name, value in from_model.items() if value is not None}
+        return cls(**(from_model | given | {"max_new_tokens": max_new_tokens}))
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ class DraftDecoder:
         self.ids = list(prompt_ids)
         self._end_token_ids = params.end_token_ids
         self._max_draft_tokens = max_draft_tokens
-        self._accepted_in_a_row = 0  # drafts; 0 after one that was rejected, -1 after more
+        self._accepted_in_a_row = 0  # drafts; 0 after the first that was rejected, -1 after another
         self._sampler = Sampler(params, len(prompt_ids))
         self._tokens_left = params.max_new_tokens
         self._searchable = "".join(map(chr, self.ids))  # a character for each token: searched at the speed of C
@@ -139,7 +139,7 @@ class DraftDecoder:
     def draft(self) -> list[int]:
         """The tokens that may come next; at most one less than may still be generated."""
         longest_draft = min(1 + max(0, self._accepted_in_a_row), self._max_draft_tokens, self._tokens_left - 1)
-        shortest_match = 2 - max(-1, min(1, self._accepted_in_a_row))
+        shortest_match = {-1: 3, 0: 2}.get(self._accepted_in_a_row, 1)
         for length in range(MAX_NGRAM, shortest_match - 1, -1):
             at = self._searchable.rfind(self._searchable[-length:], 0, -1)
             if at >= 0:
@@ -194,19 +194,20 @@ def until_stop(stop_strings: tuple[str, ...], pieces: Iterable[str]) -> Generato
     """`pieces` up to the first of `stop_strings`, which may begin in one piece and end in another. Returns whether one
     came.
     """
-    held, found = "", []
+    buffer = ""
+    found: list[int] = []
     for piece in pieces:
-        held += piece
-        found = [at for stop in stop_strings if (at := held.find(stop)) >= 0]
+        buffer += piece
+        found = [at for stop in stop_strings if (at := buffer.find(stop)) >= 0]
         if found:
-            held = held[: min(found)]
+            buffer = buffer[: min(found)]
             break
-        may_go_on = max((_begun_at_end(held, stop) for stop in stop_strings), default=0)
-        if len(held) > may_go_on:
-            yield held[: len(held) - may_go_on]
-            held = held[len(held) - may_go_on :]
-    if held:
-        yield held
+        may_go_on = max((_begun_at_end(buffer, stop) for stop in stop_strings), default=0)
+        if len(buffer) > may_go_on:
+            yield buffer[: len(buffer) - may_go_on]
+            buffer = buffer[len(buffer) - may_go_on :]
+    if buffer:
+        yield buffer
     return bool(found)
 
 

@@ -26,7 +26,8 @@ MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a secon
 FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
 USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
 
-# Formats that Pillow decodes by itself. EPS, for one, would start another program.
+# Formats that Pillow decodes by itself; HEIC and HEIF need a plugin (pillow-heif) and are not opened. EPS would start
+# another program.
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # Containers that hold their own data. Playlists (HLS, concat) would open other files and addresses.
 _VIDEO_FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif"

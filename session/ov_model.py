@@ -1,10 +1,10 @@
 """What a session asks of an OpenVINO Qwen2-VL: encode a picture, embed tokens, give them positions, make a KV cache.
 
-Here: the one module that knows optimum-intel's `OVModelForVisualCausalLM` and its graphs. Not here: what is kept
-(`caches`), messages (`prompt`), choosing tokens (`decode`).
+Here: the one module of `session/` that knows optimum-intel's `OVModelForVisualCausalLM` and its graphs. Not here: what
+is kept (`caches`), messages (`prompt`), choosing tokens (`decode`).
 
-The model is edited once, in place: its language model then computes logits only where somebody may want them (of
-152 000 numbers for every token of the prompt, `generate` uses none but the last), and the vision encoder is compiled
+The model is edited once, in place: its language model then computes logits for the last positions only (of 152 000
+numbers for every token of the prompt, `generate` uses none but the last), and the vision encoder is compiled
 with VISION_SETTINGS. `model.generate` goes on working.
 """
 
@@ -48,7 +48,7 @@ class VisionLanguageModel:
         self._model = model
         self.placeholder_ids = (model.config.image_token_id, model.config.video_token_id)
         self.context_length = model.config.get_text_config().max_position_embeddings
-        self.wanted: Callable[[], bool] = lambda: True  # looked at while something is computed
+        self.wanted: Callable[[], bool] = lambda: True  # polled while something is computed
         self._bytes_per_token = _bytes_per_token(model.config.get_text_config())
         _cut_logits(model.language_model)
         _compile(model)
@@ -130,8 +130,9 @@ def _bytes_per_token(config) -> int:
 
 
 def _cut_logits(language_model) -> None:
-    """Cut the last positions out before the head, which is then a matrix product of a few rows. Does nothing twice."""
+    """Let only the last positions through to the head: all of MAX_LOGIT_ROWS, of more only one."""
     graph = language_model.model
+    # An edited graph is left as it is.
     if any(node.get_friendly_name() == LAST_POSITIONS for node in graph.get_ops()):
         return
     head = graph.output("logits").get_node()

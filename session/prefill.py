@@ -41,8 +41,7 @@ class Progress:
 class Estimate:
     """What an answer would take before its first token if nothing of it were cached.
 
-    prompt_tokens, of which visual_tokens are of pictures and videos; seconds, None where nothing like it was measured
-    yet.
+    prompt_tokens: all of them; visual_tokens: those of pictures and videos. seconds: None before the first measurement.
     """
 
     prompt_tokens: int
@@ -53,9 +52,10 @@ class Estimate:
 class PrefillPlan:
     """What has to be in the KV cache before the first token of an answer.
 
-    keys: for every token what makes it this one. Two pictures have the same placeholder ids, so a visual token's key is
-    the digest of its vision block and its place there. position_ids: (3, tokens); next_position: of the first token
-    after the prompt. blocks: (index of its first visual token, vision block), in order.
+    keys: for every token a key that equals another's only for the same token. Two pictures have the same placeholder
+    ids, so a visual token's key is the digest of its vision block and its index there. position_ids: (3, tokens);
+    next_position: of the first token after the prompt. blocks: (index of its first visual token, vision block), in
+    order.
     """
 
     def __init__(self, prompt: Prompt, model: VisionLanguageModel):
@@ -78,10 +78,10 @@ class PrefillPlan:
         return len(self.keys)
 
     def blocks_within(self, start: int, stop: int) -> Iterator[tuple[int, int, VisionBlock]]:
-        """(number of the block, index of its first token, block) of all that have tokens in start … stop - 1."""
-        for number, (first, block) in enumerate(self.blocks):
+        """(index of the block, index of its first token, block) of all that have tokens in start … stop - 1."""
+        for index, (first, block) in enumerate(self.blocks):
             if first < stop and start < first + block.tokens:
-                yield number, first, block
+                yield index, first, block
 
 
 class Prefiller:
@@ -97,9 +97,12 @@ class Prefiller:
         self.encoding_digest: bytes | None = None  # of the block that is being encoded right now
 
     def blocks_to_encode(self, prefix: CachedPrefix, plan: PrefillPlan) -> list[tuple[int, VisionBlock]]:
-        """(number, block) of those behind `prefix` whose features are not cached (any more)."""
-        behind = plan.blocks_within(len(prefix.keys), len(plan))
-        return [(number, block) for number, _, block in behind if self.features.get(block.digest) is None]
+        """(index, block) of those behind `prefix` whose features are not cached (any more); equal blocks once."""
+        found: dict[bytes, tuple[int, VisionBlock]] = {}
+        for index, _, block in plan.blocks_within(len(prefix.keys), len(plan)):
+            if self.features.get(block.digest) is None:
+                found.setdefault(block.digest, (index, block))
+        return list(found.values())
 
     def prefill_chunk(
         self,

@@ -77,15 +77,18 @@ def build_prompt(
     `processor(text=[template], images=..., videos=...)`.
     """
     media = media or MediaProcessor(processor)
-    taken = _TakenApart(lambda part: media.process(part, max_visual_tokens))
-    skeleton = [{"role": m["role"], "content": [taken.take(part) for part in content_parts(m)]} for m in messages]
-    ids = _tokenize(processor, skeleton, taken)
-    return Prompt(_with_placeholders(processor, ids, taken.media), taken.media)
+    stand_ins = _StandIns(lambda part: media.process(part, max_visual_tokens))
+    skeleton = []
+    for message in messages:
+        content = [stand_ins.replace(part) for part in content_parts(message)]
+        skeleton.append({"role": message["role"], "content": content})
+    ids = _tokenize(processor, skeleton, stand_ins)
+    return Prompt(_with_placeholders(processor, ids, stand_ins.media), stand_ins.media)
 
 
 def model_inputs(prompt: Prompt) -> dict[str, torch.Tensor]:
     """What `model.generate` takes: input_ids and attention_mask (1, tokens), and pixels and grids where there are
-    any.
+    any. For comparing with it: a session does not need them.
     """
     input_ids = torch.tensor([prompt.ids])
     names = dict.fromkeys(name for item in prompt.media for name in item.inputs)
@@ -98,8 +101,8 @@ def joined_inputs(prompt: Prompt, names: Iterable[str]) -> dict[str, torch.Tenso
     return {name: torch.cat(tensors) for name, tensors in found.items() if tensors}
 
 
-class _TakenApart:
-    """What the messages hold, by kind and in order; the chat template is shown a stand-in for each text.
+class _StandIns:
+    """Collects the texts and media of messages in order; the chat template gets a random marker for each text.
 
     Pictures become patches one by one, so that only one at a time is in memory in full size.
     """
@@ -110,14 +113,14 @@ class _TakenApart:
         self._process = process
         self._marker = secrets.token_hex(8)  # nobody can type what nobody knows
 
-    def take(self, part: dict) -> dict:
+    def replace(self, part: dict) -> dict:
         if part["type"] == "text":
             self.texts.append(part["text"])
             return {"type": "text", "text": f"{self._marker}:{len(self.texts) - 1};"}
         self.media.append(self._process(part))
         return {"type": part["type"]}
 
-    def put_back(self, text: str) -> str:
+    def restore(self, text: str) -> str:
         return re.sub(f"{self._marker}:(\\d+);", lambda match: self.texts[int(match[1])], text)
 
 
@@ -129,7 +132,7 @@ def _check_part(part: dict) -> None:
         raise SessionError(f"A text in a message is a {type(part['text']).__name__}; it must be a string.")
 
 
-def _tokenize(processor, skeleton: list[dict], taken: _TakenApart) -> list[int]:
+def _tokenize(processor, skeleton: list[dict], stand_ins: _StandIns) -> list[int]:
     """Render the template around stand-ins, cut it at its control tokens, and tokenize what is between as mere text.
 
     A tokenizer treats what stands between two control tokens by itself, so the cutting changes no token.
@@ -142,7 +145,7 @@ def _tokenize(processor, skeleton: list[dict], taken: _TakenApart) -> list[int]:
         if piece in control:
             ids.append(control[piece])
         else:
-            text = taken.put_back(piece)
+            text = stand_ins.restore(piece)
             ids += tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
 

@@ -14,8 +14,8 @@ from session.answer import Interrupted
 from session.ov_model import VisionLanguageModel
 from session.prefill import PrefillPlan
 
-POLL_S = 0.05  # between two looks whether the caller still wants its turn
-IDLE_S = 0.3  # without an answer computing, after which preparing goes on
+POLL_S = 0.05  # between two checks whether the caller still wants its turn
+IDLE_S = 0.3  # without an answer that computes, before preparing goes on
 
 
 class FairLock:
@@ -30,7 +30,7 @@ class FairLock:
         self._queue: deque[threading.Event] = deque()  # the first one has the lock
 
     @contextlib.contextmanager
-    def held(self, wanted: Callable[[], bool]) -> Iterator[None]:
+    def acquired(self, wanted: Callable[[], bool]) -> Iterator[None]:
         """Inside, nobody else has the lock. Raises Interrupted where it is not `wanted` any more before it comes."""
         mine = threading.Event()
         try:
@@ -69,16 +69,16 @@ class Scheduler:
         plan: of an answer; without one, this is not a turn of an answer. Raises Interrupted.
         """
         try:
-            if plan:
+            if plan is not None:
                 self._answers.append(plan)
-            with self._lock.held(wanted):
+            with self._lock.acquired(wanted):
                 self._model.wanted = wanted
                 try:
                     yield
                 finally:
                     self._model.wanted = lambda: True
         finally:
-            if plan:
+            if plan is not None:
                 self._last_answer = time.monotonic()
                 with contextlib.suppress(ValueError):  # Ctrl-C may have come before it was there
                     self._answers.remove(plan)

@@ -1,7 +1,8 @@
 """From the pictures and videos of a message to the patches that the vision encoder takes.
 
-Here: how many visual tokens a picture gets, its vision blocks, and not doing it again on every turn. Not here: opening
-files (`media`), the encoder (`ov_model`), tokens of text (`prompt`).
+Here: how many visual tokens a picture gets, its vision blocks, and a cache, so that it is not done again for every
+question. Not here: opening files (`media`), the budget that models are opened with (`catalog.open`), the encoder
+(`ov_model`), tokens of text (`prompt`).
 """
 
 import functools
@@ -81,7 +82,7 @@ class MediaItem:
 class MediaProcessor:
     """What a Qwen-VL processor makes of pictures and videos. Safe to use from several threads.
 
-    max_bytes: of patches that are kept of those in files, until the file changes.
+    max_bytes: of cached patches, of files (until they change) and of bytes.
     """
 
     def __init__(self, processor, max_bytes: int = 0):
@@ -119,7 +120,7 @@ class MediaProcessor:
 
 
 def _identity(source) -> tuple | None:
-    """What tells a file from any other, and from itself when it was changed; None for what is no file."""
+    """Cache key: path, size and time of change of a file, or the digest of its bytes; None for pictures in memory."""
     if isinstance(source, bytes):
         return (hashlib.blake2b(source, digest_size=16).digest(),)
     if not isinstance(source, str | os.PathLike):
@@ -153,7 +154,7 @@ def _process_image(processor, part: dict, max_visual_tokens: int | None) -> Medi
 
 
 def _process_video(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
-    """Frames are sampled already; their times go along for models that look at the clock (Qwen2-VL does not)."""
+    """Frames are sampled already; their times go along for models whose positions depend on them (Qwen2.5-VL)."""
     videos, source = processor.video_processor, part["video"]
     are_frames = isinstance(source, list | tuple)
     video = as_video(source, part.get("fps", USUAL_FPS)) if are_frames else load_video(source)
@@ -161,6 +162,7 @@ def _process_video(processor, part: dict, max_visual_tokens: int | None) -> Medi
     metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
     size = _size_option(videos, max_visual_tokens)
     inputs = dict(videos(videos=[video.frames], video_metadata=[metadata], **_VIDEO_OPTIONS, **size))
-    if "second_per_grid_ts" in processor.model_input_names:  # Qwen2.5-VL's processor adds it to what this one returns
+    # Qwen2.5-VL's processor adds this to what its video processor returns.
+    if "second_per_grid_ts" in processor.model_input_names:
         inputs["second_per_grid_ts"] = torch.tensor([videos.temporal_patch_size / video.fps])
     return MediaItem("video", inputs, videos.merge_size)

@@ -149,7 +149,7 @@ class FakeSession(ChatSession):
     that tests let it say one token at a time.
     """
 
-    open_model = staticmethod(lambda model: model)
+    model_class = staticmethod(lambda model: model)
 
     def __init__(self, *args, **options):
         super().__init__(*args, max_draft_tokens=0, **options)

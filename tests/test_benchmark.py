@@ -208,7 +208,7 @@ def test_a_child_that_is_killed_says_by_what(monkeypatch):
     killed = subprocess.CompletedProcess([], -9, "", "")
     monkeypatch.setattr(processes.subprocess, "run", lambda *args, **options: killed)
     assert processes.in_own_process("speed", []) == {
-        "reason": "its process was ended by SIGKILL, most often for lack of memory"
+        "reason": "its process was ended by signal 9 (Killed), most often for lack of memory"
     }
 
 

@@ -105,7 +105,8 @@ def test_lone_notebook_says_what_to_clone(tmp_path):
 def run_first_cell(monkeypatch):
     """run_first_cell(missing) -> what %pip was called with, when `missing` pins are not met."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("environment.torch_build.cpu_build", lambda requirements, python: ["--extra-index-url", "somewhere"])
+    cpu_build = "environment.torch_build.cpu_build"
+    monkeypatch.setattr(cpu_build, lambda requirements, python: ["--extra-index-url", "somewhere"])
     code = TransformerManager().transform_cell(cell("install").source)
 
     class Shell:

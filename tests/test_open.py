@@ -11,6 +11,7 @@ from adapters import optimum_intel
 from adapters.qwen_vl import PIXELS_PER_TOKEN
 from catalog import open as opening
 from catalog.errors import ModelFolderError
+from catalog.hub import HubModel
 from catalog.open import load_processor, open_model
 
 PRACTICE, OTHER = SimpleNamespace(practice_model=True), SimpleNamespace()
@@ -51,6 +52,7 @@ def test_the_budget_holds_for_a_picture(int4_dir):
 
 def test_a_name_on_the_hub_is_fetched(int4_dir, monkeypatch):
     asked = []
+    monkeypatch.setattr(opening, "look_up", lambda name: HubModel({}, 0, exported=True))
     monkeypatch.setattr(opening, "fetch_model", lambda name: asked.append(name) or int4_dir)
     model, _ = open_model("someone/converted")
     assert asked == ["someone/converted"]
@@ -62,7 +64,8 @@ def test_what_is_no_export_is_refused(tiny_dir, monkeypatch):
         open_model(tiny_dir)
     with pytest.raises(ModelFolderError, match="There is no model folder"):
         open_model("./no/such/folder")
-    monkeypatch.setattr(opening, "fetch_model", lambda name: tiny_dir)
+    monkeypatch.setattr(opening, "look_up", lambda name: HubModel({}, 10**9, exported=False))
+    monkeypatch.setattr(opening, "fetch_model", lambda name: pytest.fail("a gigabyte was downloaded for nothing"))
     with pytest.raises(ModelFolderError, match="export it first with optimum_cli"):
         open_model("someone/original")
 

@@ -53,7 +53,8 @@ def test_every_make_target_and_variable_exists():
     targets = re.findall(r"\bmake ([a-z-]+)", "\n".join(BLOCKS + SPANS))
     assert {"run", "test", "lab", "demo", "lint", "clean", "help"} <= set(targets)
     assert not [target for target in targets if not re.search(rf"^{target}:", makefile, flags=re.M)]
-    others = [path for kind in ("t*", "serving") for path in ROOT.glob(f"{kind}/*.py") if path != Path(__file__)]
+    folders = ("t*", "serving", "adapters")
+    others = [path for folder in folders for path in ROOT.glob(f"{folder}/*.py") if path != Path(__file__)]
     code = makefile + "".join(path.read_text(encoding="utf-8") for path in others)
     variables = {match[1] for word in WORDS if (match := re.match(r"([A-Z][A-Z0-9_]{3,})(=|$)", word))} - {"AUTO"}
     assert {"MODEL", "DEVICE", "HOST", "PORT", "PYTHON"} <= variables

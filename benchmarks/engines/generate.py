@@ -1,9 +1,10 @@
 """optimum-intel's `model.generate`, as its documentation shows it: what ChatSession is compared with."""
 
-from benchmarks.engines import import_optimum_intel, pytorch
+from adapters.optimum_intel import import_library
+from benchmarks.engines import pytorch
 from catalog.open import open_model
 
-import_optimum_intel()
+import_library()
 
 
 class Engine(pytorch.Engine):

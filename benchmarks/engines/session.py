@@ -1,11 +1,11 @@
 """Our ChatSession."""
 
-from benchmarks.engines import import_optimum_intel
+from adapters.optimum_intel import import_library
 from benchmarks.scenario import Reply
 from catalog.open import open_model
 from chat_session import ChatSession
 
-import_optimum_intel()
+import_library()
 
 
 def open_session(folder, **options) -> ChatSession:
