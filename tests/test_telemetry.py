@@ -22,7 +22,7 @@ from tests.socket_guard.sitecustomize import LOG_VARIABLE
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = ("chat_session", "cmd_helper", "gradio_helper", "notebook_utils")
 ROOMS = ("catalog.open", "environment.device_check", "environment.report", "export.run", "session.ov_model",
-         "tiny_model.evaluate", "serving.api", "serving.replica", "tasks.demo")
+         "tiny_model.evaluate", "serving.openai_api", "serving.replica", "tasks.demo")
 FOLDERS = ("benchmarks", "figures")  # each file in them
 NOT_EVERYWHERE = ("matplotlib", "openvino_genai", "ray")  # what requirements-bench.txt and -serve.txt bring
 REPORTS_WITHIN_S = 2  # of its import a library has sent its report, or has tried to
