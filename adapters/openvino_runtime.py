@@ -9,7 +9,8 @@ import contextlib
 import ctypes
 import mmap
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "opset", "ov"
 
 POLL_MS = 20  # between two checks whether the result of an inference is still wanted
 RESET_SIZES = (8, 12)  # rows of the dummy inputs that reset a graph: one of the two differs from the last inputs
+RELEASE_S = 0.1  # between two times that the pages of a file are given back while it is unpacked
 MEMORY_MAP = Path("/proc/self/maps")  # https://docs.kernel.org/filesystems/proc.html
 
 
@@ -95,24 +97,42 @@ class CancellableModel:
 
 
 class MappedFile:
-    """A file of weights that is in memory twice.
+    """A file of weights that would be in memory twice.
 
-    OpenVINO maps it, and its CPU plugin unpacks the weights at the first inference into copies of its own. The mapped
-    pages stay with the process, 1.5 GB for an INT4 export of 2B, until the system needs memory for something else.
-    Here they are given back before that. On other systems than Linux nothing is done.
+    OpenVINO maps it, and at the first inference its CPU plugin unpacks the weights into copies of its own. The mapped
+    pages stay with the process, 1.5 GB for an INT4 export of 2B, until the system needs memory for something else. Here
+    they are given back before that. On other systems than Linux nothing is done.
     """
 
     def __init__(self, path: Path):
         self._path = str(path.resolve())
-        self._has_pages = sys.platform == "linux"
+        self._is_unpacked = sys.platform != "linux"
 
-    def release_pages(self) -> None:
-        """Gives the pages back, once. Whoever reads one later gets it from the file again: this frees, and breaks
-        nothing.
+    @contextlib.contextmanager
+    def unpacking(self) -> Iterator[None]:
+        """Inside, OpenVINO unpacks the file. Its pages are given back meanwhile, so that all of them and all copies are
+        never in memory at the same time, and once more at the end. After the first time that ended well, this does
+        nothing. Whoever reads a page later gets it from the file again: this frees, and breaks nothing.
         """
-        if not self._has_pages:
+        if self._is_unpacked:
+            yield
             return
-        self._has_pages = False
+        stopped = threading.Event()
+        releasing = threading.Thread(target=self._release_until, args=(stopped,), daemon=True)
+        releasing.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            releasing.join()
+            self._release()
+        self._is_unpacked = True
+
+    def _release_until(self, stopped: threading.Event) -> None:
+        while not stopped.wait(RELEASE_S):
+            self._release()
+
+    def _release(self) -> None:
         madvise = ctypes.CDLL(None).madvise
         for line in MEMORY_MAP.read_text(encoding="utf-8", errors="replace").splitlines():
             span, *_, name = line.split(maxsplit=5)

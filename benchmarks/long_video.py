@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mp4"
         write_video(path, frames)
-        engine = Engine(options.model_dir, None)
+        engine = Engine(options.model_dir)
         content = [{"type": "video", "video": str(path)}, {"type": "text", "text": QUESTION}]
         reply = engine.ask([{"role": "user", "content": content}], NEW_TOKENS)
     print(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 FILE_SIZE = "2GB"
+PICTURE_PIXELS = {"shortest_edge": 3136, "longest_edge": 12_845_056}  # min_pixels and max_pixels of the hub's models
 EMBEDDINGS = "model.language_model.embed_tokens.weight"  # also the output layer, where there is none of its own
 INITIALIZER_RANGE = 0.02  # Transformers' default
 
@@ -165,8 +166,10 @@ def write_config(config, out: Path, layout: str) -> None:
 
 
 def write_processor(practice, config, out: Path) -> None:
-    """The practice model's processor as the class of this family of models."""
+    """The practice model's processor as the class of this family of models, with the hub's limits for a picture."""
     import transformers
+
+    practice.image_processor.size = dict(PICTURE_PIXELS)
 
     processor_class = getattr(transformers, f"{family(config)}Processor")
     processor_class(

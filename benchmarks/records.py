@@ -15,7 +15,8 @@ EXPORTS = RESULTS / "exports.json"
 PRESETS = RESULTS / "presets.json"
 RUNS = RESULTS / "runs.json"
 SERVING = RESULTS / "serving.json"
-SPEED = RESULTS / "speed-2b.json"
+SPEED = RESULTS / "speed-2b.json"  # with 384 visual tokens
+SPEED_1280 = RESULTS / "speed-2b-1280.json"
 
 
 def read(file: Path):

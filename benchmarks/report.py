@@ -5,6 +5,7 @@ measures nothing.
 """
 
 import argparse
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -15,6 +16,7 @@ from benchmarks.tables import BASE, shown
 
 README = ROOT / "README.md"
 SPEED_MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+SPEED_1280_MARKS = ("<!-- speed, 1280 -->", "<!-- end of speed, 1280 -->")
 DRAFTS_MARKS = ("<!-- drafts -->", "<!-- end of drafts -->")
 SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
 SPEED_COLUMNS = {
@@ -22,7 +24,10 @@ SPEED_COLUMNS = {
     "ttft_same_image_s": "same picture, new chat, s", "ttft_prepared_s": "prefetched picture, s",
     "decode_tok_s": "tokens/s", "peak_rss_mb": "peak memory, MB",
 }  # fmt: skip
-ENGINE_NAMES = {"generate": "`model.generate`", "session": "`ChatSession`"}
+ENGINE_NAMES = {
+    "generate": "`model.generate`", "session": "`ChatSession`", "genai-pa": "OpenVINO GenAI, paged attention",
+    "genai-sdpa": "OpenVINO GenAI, SDPA",
+}  # fmt: skip
 DRAFTS_ROWS = {
     "tokens_per_step": "tokens a step, with accepted draft tokens",
     "speedup": "tokens/s of the 2B shape at this acceptance, ×",
@@ -36,15 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from tiny_model.training.report import put_between
 
-    put_between(SPEED_MARKS, speed(), README)
+    put_between(SPEED_MARKS, speed(records.SPEED), README)
+    put_between(SPEED_1280_MARKS, speed(records.SPEED_1280), README)
     put_between(DRAFTS_MARKS, drafts(), README)
     put_between(SERVING_MARKS, serving(), README)
     return 0
 
 
-def speed() -> str:
+def speed(file: Path) -> str:
     """One row per engine; behind each figure of ours, in brackets, its ratio to generate's."""
-    rows = records.read(records.SPEED)
+    rows = records.read(file)
     base = next(row for row in rows if row["engine"] == BASE)
     cells = [
         [ENGINE_NAMES.get(row["engine"], row["engine"])]

@@ -3,8 +3,9 @@
 Here: pictures, questions, one repetition, its figures. Not here: engines (`engines/`), processes (`processes.py`) and
 tables (`tables.py`).
 
-An engine is a class: `Engine(model_dir, weights)` loads, `ask(messages, new_tokens)` gives a Reply, `prepare(messages)`
-is there only where an engine can prefill before the question comes. Messages are those of `session.prompt`.
+An engine is a class: `Engine(model_dir, weights, ov_config)` loads, `ask(messages, new_tokens)` gives a Reply,
+`prepare(messages)` is there only where an engine can prefill before the question comes. Messages are those of
+`session.prompt`.
 """
 
 import random
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from statistics import median
 
-SIZE = (672, 448)  # width and height: 384 visual tokens
+SIZES = {384: (672, 448), 1280: (1120, 896)}  # visual tokens: width and height; 1280 is what a phone's photo gets
 QUESTION = "Describe this image."
 OTHER_QUESTION = "Where is the circle?"
 FOLLOW_UP = (  # some 50 tokens with those around it
@@ -47,11 +48,11 @@ class Reply:
         self.first_token_s = self.first_token_s or self.total_s
 
 
-def picture(number: int):
+def picture(number: int, visual_tokens: int = 384):
     """The same for the same number, another one for any other: no engine has encoded it before."""
     from tiny_model.scenes import sample_scene
 
-    return sample_scene(random.Random(f"benchmark {number}"), SIZE, count=4).image
+    return sample_scene(random.Random(f"benchmark {number}"), SIZES[visual_tokens], count=4).image
 
 
 def user(text: str, image=None) -> dict:
@@ -59,21 +60,23 @@ def user(text: str, image=None) -> dict:
     return {"role": "user", "content": [*media, {"type": "text", "text": text}]}
 
 
-def warm_up(engine, new_tokens: int) -> None:
+def warm_up(engine, new_tokens: int, visual_tokens: int) -> None:
     """The first inference after loading costs seconds more than any later one and says nothing about them."""
-    engine.ask([user(QUESTION, picture(-1))], new_tokens)
+    engine.ask([user(QUESTION, picture(-1, visual_tokens))], new_tokens)
 
 
-def repetition(engine, number: int, new_tokens: int) -> dict[str, Reply]:
+def repetition(engine, number: int, new_tokens: int, visual_tokens: int) -> dict[str, Reply]:
     """Replies by situation, about two pictures of their own."""
-    first_turn = [user(QUESTION, picture(2 * number))]
+    image = picture(2 * number, visual_tokens)
+    other_image = picture(2 * number + 1, visual_tokens)
+    first_turn = [user(QUESTION, image)]
     replies = {"turn1": engine.ask(first_turn, new_tokens)}
     answer = {"role": "assistant", "content": replies["turn1"].text}
     replies["turn2"] = engine.ask([*first_turn, answer, user(FOLLOW_UP)], new_tokens)
     replies["retry"] = engine.ask(first_turn, new_tokens)
-    replies["same_image"] = engine.ask([user(OTHER_QUESTION, picture(2 * number))], new_tokens)
+    replies["same_image"] = engine.ask([user(OTHER_QUESTION, image)], new_tokens)
     if hasattr(engine, "prepare"):
-        later = [user(QUESTION, picture(2 * number + 1))]
+        later = [user(QUESTION, other_image)]
         engine.prepare(later)
         replies["prepared"] = engine.ask(later, new_tokens)
     return replies

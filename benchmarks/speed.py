@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import records
 from benchmarks.options import UsageError, add_child, add_model_dir, add_record, check_record
 from benchmarks.processes import MEGABYTE, in_own_process, peak_rss_mb, report
-from benchmarks.scenario import figures, repetition, tokens, warm_up
+from benchmarks.scenario import SIZES, figures, repetition, tokens, warm_up
 from benchmarks.tables import combined, summary
 
 ENGINES = {  # modules and classes of benchmarks/engines/, imported in the child only
@@ -35,13 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engines", type=lambda text: text.split(","), default=["generate", "session"],
                         metavar="A,B", help=f"of {', '.join(ENGINES)}; default: generate,session")  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="DIR", help="original weights, for pytorch")
+    parser.add_argument("--ov-config", type=setting, nargs="+", default=[], metavar="KEY=VALUE",
+                        help="OpenVINO's settings, for all engines: DYNAMIC_QUANTIZATION_GROUP_SIZE=128")  # fmt: skip
     parser.add_argument("--repetitions", type=int, default=3, help="warm ones in each process; default: 3")
     parser.add_argument("--new-tokens", type=int, default=32, help="of every answer; default: 32")
+    parser.add_argument("--visual-tokens", type=int, choices=SIZES, default=384, help="of a picture; default: 384")
     parser.add_argument("--rounds", type=int, default=1, help="through all engines, to and fro; default: 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the seconds to the first token there, a PNG")
     add_record(parser, records.RUNS)
     add_child(parser)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """The type of `--ov-config`."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def run(options: argparse.Namespace) -> int:
@@ -99,8 +110,10 @@ def check(options: argparse.Namespace) -> None:
 
 def child_arguments(options: argparse.Namespace, engine: str) -> list:
     counts = ["--repetitions", options.repetitions, "--new-tokens", options.new_tokens]
+    counts += ["--visual-tokens", options.visual_tokens]
     weights = ["--weights", options.weights] if options.weights else []
-    return [options.model_dir, "--child", engine, *counts, *weights]
+    settings = ["--ov-config", *(f"{key}={value}" for key, value in options.ov_config)] if options.ov_config else []
+    return [options.model_dir, "--child", engine, *counts, *weights, *settings]
 
 
 def measure_or_say_why_not(options: argparse.Namespace) -> dict:
@@ -120,10 +133,12 @@ def measure(options: argparse.Namespace) -> dict:
     module, name = ENGINES[options.child]
     load = getattr(importlib.import_module(f"benchmarks.engines.{module}"), name)
     started = time.perf_counter()
-    engine = load(options.model_dir, options.weights)
+    engine = load(options.model_dir, options.weights, dict(options.ov_config) or None)
     load_s = time.perf_counter() - started
-    warm_up(engine, options.new_tokens)
-    repetitions = [repetition(engine, number, options.new_tokens) for number in range(options.repetitions)]
+    warm_up(engine, options.new_tokens, options.visual_tokens)
+    repetitions = [
+        repetition(engine, number, options.new_tokens, options.visual_tokens) for number in range(options.repetitions)
+    ]
     row = {"load_s": load_s, **figures(repetitions), "peak_rss_mb": peak_rss_mb()}
     texts = [{name: reply.text for name, reply in replies.items()} for replies in repetitions]
     return {"row": row, "tokens": tokens(repetitions[0]), "texts": texts}

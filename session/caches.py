@@ -28,7 +28,7 @@ class KVCache:
     """Keys and values of the tokens so far, in an infer request of its own. Not thread-safe.
 
     request: of the language model; its state is this cache. wanted: asked before each forward pass. bytes_per_token: in
-    float32. weights: the file that the language model was loaded from, whose pages are released after the first pass.
+    float32. weights: the file that the language model was loaded from, which the first pass unpacks.
 
     Tokens that are rolled back stay in OpenVINO's state, behind a zero of the attention mask: to cut them out would
     copy the whole state, which takes as long as a forward pass. A copy has no such gaps.
@@ -65,10 +65,10 @@ class KVCache:
             "position_ids": position_ids[:, None],
             "beam_idx": np.zeros(1, dtype=np.int32),
         }
-        self._request.infer(inputs, share_inputs=True)
+        with self._weights.unpacking():
+            self._request.infer(inputs, share_inputs=True)
         logits = np.array(self._request.get_tensor("logits").data[0])
         self._mask = mask
-        self._weights.release_pages()
         return logits
 
     def roll_back(self, tokens: int) -> None:

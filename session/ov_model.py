@@ -27,7 +27,7 @@ MAX_LOGIT_ROWS = 4  # so many tokens in one forward pass have logits each; of mo
 LAST_POSITIONS = "session/last_positions"  # the node that the edited graph has and an unedited one has not
 # How many activations share one scale where the CPU multiplies compressed weights by 8-bit integers. With OpenVINO's
 # own 32, a 2B model encodes a picture a sixth more slowly. The language model keeps 32: with 128 it would prefill a
-# fifth faster, but decode a tenth more slowly.
+# fifth faster, but decode a tenth more slowly (Zen 4; it depends on the processor, see docs/decisions.md).
 VISION_SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "128"}
 SETTINGS_FOR = ("CPU", "AUTO")  # GPUs have defaults of their own
 PATCHES = "hidden_states"  # the vision encoder's input of (patches, width)
@@ -62,11 +62,10 @@ class VisionLanguageModel:
     def encode(self, block: VisionBlock) -> np.ndarray:
         """Features (visual tokens, hidden) of one picture, or of one temporal slice of a video. Raises Interrupted."""
         try:
-            features = self._encode(block.patches, block.grid, self._cancellable_encoder)
+            with self._encoder_file.unpacking():
+                return self._encode(block.patches, block.grid, self._cancellable_encoder)
         except InferenceCancelled as error:
             raise Interrupted from error
-        self._encoder_file.release_pages()
-        return features
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         """Embeddings (tokens, hidden) of text."""

@@ -269,19 +269,20 @@ def test_an_export_is_recorded_when_it_succeeds_and_says_why_when_it_fails(tmp_p
 
 def test_the_readmes_table_is_what_was_measured():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.speed() in readme
+    assert report.speed(records.SPEED) in readme
+    assert report.speed(records.SPEED_1280) in readme
     assert report.drafts() in readme
     assert report.serving() in readme
 
 
 def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
     readme = tmp_path / "README.md"
-    marks = (report.SPEED_MARKS, report.DRAFTS_MARKS, report.SERVING_MARKS)
+    marks = (report.SPEED_MARKS, report.SPEED_1280_MARKS, report.DRAFTS_MARKS, report.SERVING_MARKS)
     readme.write_text("\n".join(f"{first}\nold figures\n{last}\nprose" for first, last in marks))
     monkeypatch.setattr(report, "README", readme)
     assert main(["report"]) == 0
     text = readme.read_text()
-    assert "old figures" not in text and text.count("prose") == 3
+    assert "old figures" not in text and text.count("prose") == 4
     assert text.index("`ChatSession`") < text.index("a follow-up") < text.index("replicas per machine")
 
 

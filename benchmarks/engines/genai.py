@@ -16,8 +16,8 @@ class Engine:
 
     backend: str
 
-    def __init__(self, model_dir, weights):
-        self.pipeline = genai.VLMPipeline(model_dir, "CPU", ATTENTION_BACKEND=self.backend)
+    def __init__(self, model_dir, weights=None, ov_config=None):
+        self.pipeline = genai.VLMPipeline(model_dir, "CPU", ATTENTION_BACKEND=self.backend, **(ov_config or {}))
         self.history = genai.ChatHistory()
         self.messages: list[dict] = []  # those in the history
 

@@ -10,6 +10,6 @@ import_library()
 class Engine(pytorch.Engine):
     """Asked as Transformers is, because its `generate` is that of Transformers."""
 
-    def __init__(self, model_dir, weights):
-        self.model, self.processor = open_model(model_dir, "CPU")
+    def __init__(self, model_dir, weights=None, ov_config=None):
+        self.model, self.processor = open_model(model_dir, "CPU", ov_config=ov_config)
         self.model.compile()

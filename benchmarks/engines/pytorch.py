@@ -11,7 +11,7 @@ from session.prompt import build_prompt, model_inputs
 class Engine:
     """No cache between turns: each prefills the whole conversation. The processor is the export's, as for the rest."""
 
-    def __init__(self, model_dir, weights):
+    def __init__(self, model_dir, weights, ov_config=None):
         self.processor = load_processor(model_dir, AutoConfig.from_pretrained(model_dir))
         self.model = Qwen2VLForConditionalGeneration.from_pretrained(weights, dtype=torch.float32).eval()
 

@@ -8,17 +8,17 @@ from chat_session import ChatSession
 import_library()
 
 
-def open_session(folder, **options) -> ChatSession:
-    model, processor = open_model(folder, "CPU")
+def open_session(folder, ov_config: dict | None = None, **options) -> ChatSession:
+    model, processor = open_model(folder, "CPU", ov_config=ov_config)
     return ChatSession(model, processor, **options)
 
 
 class Engine:
     """One session for all that is asked, as on the chat page."""
 
-    def __init__(self, model_dir, weights):
+    def __init__(self, model_dir, weights=None, ov_config=None):
         # Random weights repeat themselves, so that every draft token would be accepted: see benchmarks/drafts.py.
-        self.session = open_session(model_dir, max_draft_tokens=0)
+        self.session = open_session(model_dir, ov_config, max_draft_tokens=0)
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
         answer = self.session.stream(messages, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)
