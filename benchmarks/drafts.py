@@ -1,15 +1,16 @@
 """What draft tokens give: `python -m benchmarks drafts MODEL_DIR [--practice DIR]`.
 
 Two things that must not be measured on one model, shown apart. How many draft tokens are accepted: on the practice
-model, whose answers mean something; a model of random weights repeats itself, and every draft would be accepted. What
-a forward pass of several tokens costs: on MODEL_DIR, a model of real size. Then what both would give together. Writes
-benchmarks/results/drafts.json.
+model, whose answers mean something (a model of random weights repeats itself, and every draft would be accepted), and
+on English text that is replayed (`replay.py`). What a forward pass of several tokens costs: on MODEL_DIR, a model of
+real size. Then what both would give together. Writes benchmarks/results/drafts.json.
 
 Not here: how tokens are drafted (`session.decode`), other speeds (`speed.py`).
 """
 
 import argparse
 import random
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,7 @@ from tabulate import tabulate
 
 from benchmarks import records
 from benchmarks.options import add_child, add_model_dir, exported_model
-from benchmarks.processes import ROOT, needed, report
+from benchmarks.processes import ROOT, in_own_process, needed, report
 
 QUESTIONS = {  # of tiny_model.evaluate: how the README calls them
     "describe": "a description", "follow_up": "a follow-up", "chat": "after five to ten other questions",
@@ -42,10 +43,20 @@ def run(options: argparse.Namespace) -> int:
         return report(acceptance(options.practice, options.count))
     if options.child == "step":
         return report(step_ms(options.model_dir))
+    if options.child == "replay":
+        from benchmarks.replay import replay
+        from session.ov_model import MAX_LOGIT_ROWS
+
+        return report(replay(MAX_LOGIT_ROWS - 1))
     given = [options.model_dir, "--practice", options.practice, "--count", options.count]
     accepted = needed("drafts", [*given, "--child", "acceptance"])
     milliseconds = {int(tokens): ms for tokens, ms in needed("drafts", [*given, "--child", "step"]).items()}
-    rows = [row(kind, milliseconds, **counted) for kind, counted in accepted.items()]
+    rows = [row(QUESTIONS[kind], milliseconds, **counted) for kind, counted in accepted.items()]
+    replayed = in_own_process("drafts", [*given, "--child", "replay"])
+    if "reason" in replayed:
+        print(f"No text was replayed (pip install -r requirements-bench.txt): {replayed['reason']}\n", file=sys.stderr)
+    else:
+        rows += [row(kind, milliseconds, **counted) for kind, counted in replayed.items()]
     records.write(records.DRAFTS, {"step_ms": milliseconds, "questions": rows})
     print("One forward pass:", ", ".join(f"{tokens} tokens {ms:.0f} ms" for tokens, ms in milliseconds.items()), "\n")
     cells = [[f"{value:.3g}" if isinstance(value, float) else value for value in row.values()] for row in rows]
@@ -53,16 +64,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def row(kind: str, milliseconds: dict[int, float], answers: int, same: int, steps: dict[str, int]) -> dict:
-    """steps: {tokens in one forward pass: how often}, and under "tokens" how many they gave: one each, and the draft
-    tokens that were accepted. speedup: against one token a step, on a model whose steps take `milliseconds`.
+def row(
+    question: str, milliseconds: dict[int, float], answers: int, steps: dict[str, int], same: int | None = None
+) -> dict:
+    """same: how many answers are the same without drafts; None where that was not tried. steps: {tokens in one forward
+    pass: how often}, and under "tokens" how many they gave: one each, and the draft tokens that were accepted. speedup:
+    against one token a step, on a model whose steps take `milliseconds`.
     """
     passes = {int(tokens): count for tokens, count in steps.items() if tokens != "tokens"}
     taken_ms = sum(milliseconds[tokens] * count for tokens, count in passes.items())
     return {
-        "question": QUESTIONS[kind],
+        "question": question,
         "answers": answers,
-        "same_without_drafts": same / answers,
+        "same_without_drafts": None if same is None else same / answers,
         "tokens_per_step": steps["tokens"] / sum(passes.values()),
         "speedup": milliseconds[1] * steps["tokens"] / taken_ms,
     }

