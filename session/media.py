@@ -21,7 +21,7 @@ from adapters.qwen_vl import PIXELS_PER_TOKEN
 MAX_PIXELS = 64_000_000  # of a picture: more than cameras make, 192 MB as RGB
 MAX_VIDEO_PIXELS = 36_000_000  # of one frame of a video: 8K
 MAX_ASPECT = 200  # longer side to shorter side; Qwen2-VL's own processor refuses more
-MAX_FRAMES = 8  # frames shown to the model, which sees them in pairs: at most 1024 visual tokens a video
+MAX_FRAMES = 8  # given to the model, which encodes them in pairs: at most 1024 visual tokens a video
 MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
 FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
 USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
@@ -129,14 +129,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _sample(container: av.container.InputContainer, max_frames: int) -> Video:
     stream = _video_stream(container)
-    kept = _thinned(container.decode(stream), 4 * max_frames)
-    if not kept:
+    sampled = _thinned(container.decode(stream), 4 * max_frames)
+    if not sampled:
         raise MediaError("This video has no frames that can be read.")
-    if len(kept) > max_frames:
-        gap = (len(kept) - 1) / max(1, max_frames - 1)
-        kept = [kept[round(i * gap)] for i in range(max_frames)]
-    size = kept[0][1].size  # a stream may change its size on the way
-    return Video([image.resize(size) for _, image in kept], _fps([time for time, _ in kept]))
+    if len(sampled) > max_frames:
+        gap = (len(sampled) - 1) / max(1, max_frames - 1)
+        sampled = [sampled[round(i * gap)] for i in range(max_frames)]
+    size = sampled[0][1].size  # a stream may change its size on the way
+    return Video([image.resize(size) for _, image in sampled], _fps([time for time, _ in sampled]))
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -152,18 +152,20 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
 def _thinned(frames: Iterable[av.VideoFrame], limit: int) -> list[tuple[float | None, Image.Image]]:
     """Between `limit / 2` and `limit` evenly spaced frames with their times in seconds, or all if there are fewer.
 
-    Each time `limit` frames are kept, every second one is dropped, and from then on twice as many are skipped: so
+    Each time `limit` frames are there, every second one is dropped, and from then on twice as many are skipped: so
     memory is bounded without believing the length that the file states.
     """
-    kept, step = [], 1
+    sampled: list[tuple[float | None, Image.Image]] = []
+    step = 1
     for index, frame in enumerate(frames):
         if index >= MAX_DECODED:
             raise MediaError(f"This video is too long: at most {MAX_DECODED} frames can be read. Please cut it.")
-        if len(kept) == limit:
-            kept, step = kept[::2], step * 2
+        if len(sampled) == limit:
+            sampled = sampled[::2]
+            step *= 2
         if index % step == 0:
-            kept.append((frame.time, _small(frame)))
-    return kept
+            sampled.append((frame.time, _small(frame)))
+    return sampled
 
 
 def _small(frame: av.VideoFrame) -> Image.Image:
