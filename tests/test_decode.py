@@ -25,8 +25,20 @@ def test_drafts_what_followed_the_longest_match_the_last_time():
     assert begun.draft() == [9], "after 4, 1, 2, though 8 came after the latest 1, 2"
 
 
-def test_drafts_one_token_after_one_that_stood_before_and_none_after_a_new_one():
-    assert writing([1, 2, 3, 4, 1]).draft() == [2]
+def test_drafts_after_two_tokens_that_stood_before_and_after_one_only_while_drafts_are_accepted():
+    begun = writing([1, 2, 3, 4, 5, 6, 9, 4, 1])
+    assert begun.draft() == [], "1 stood before, but 4, 1 did not"
+    assert begun.accept(rows(2), []) == [2]
+    assert begun.draft() == [3]
+    assert begun.accept(rows(3, 9), [3]) == [3, 9]
+    assert begun.draft() == [4], "after 9 alone, now that a draft was accepted"
+    for _ in range(6):
+        assert begun.accept(rows(40, 0), [41]) == [40]
+    begun.accept(rows(6), [])
+    assert begun.draft() == [], "and not after 6, now that many were rejected"
+
+
+def test_drafts_nothing_after_a_token_that_never_stood_before():
     assert writing([1, 2, 3, 4, 5]).draft() == []
 
 
@@ -42,7 +54,8 @@ def test_drafts_more_after_two_drafts_that_were_accepted_and_one_after_a_rejecte
     draft = begun.draft()
     assert begun.accept(rows(40, 41, 42, 43)[: len(draft) + 1], draft) == [40]
     begun.accept(rows(1), [])
-    assert begun.draft() == [2]
+    begun.accept(rows(2), [])
+    assert begun.draft() == [3]
 
 
 @pytest.mark.parametrize(("options", "chosen"), [({"max_new_tokens": 2}, [2, 3]), ({"eos_token_id": 3}, [2, 3])])
