@@ -1,7 +1,8 @@
 """/v1/chat/completions and /v1/models, as OpenAI's clients speak them.
 
 Here: requests to messages and options, answers to completions and chunks, errors as their error objects, the key.
-Not here: answering (`serving.remote`), checking messages (`session.prompt`). Fields that Completion lacks are refused.
+Fields that ChatCompletionRequest lacks are refused. Not here: answering (`serving.remote`), checking messages
+(`session.prompt`).
 """
 
 import asyncio
@@ -32,7 +33,7 @@ PARTS = (
 )
 
 
-class Completion(BaseModel, extra="forbid"):
+class ChatCompletionRequest(BaseModel, extra="forbid"):
     model: str
     messages: list[dict] = Field(max_length=1000)
     max_tokens: int = Field(256, ge=1, le=2048, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
@@ -61,10 +62,10 @@ def make_api(session, name: str, key: str) -> FastAPI:
         if key and not hmac.compare_digest(given.encode("latin-1"), key.encode()):
             raise HTTPException(401, "This server wants its key: Authorization: Bearer …")
 
-    async def body(request: Request) -> Completion:
+    async def body(request: Request) -> ChatCompletionRequest:
         if "transfer-encoding" in request.headers or int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
             raise HTTPException(413, f"A request can have {MAX_BODY_BYTES >> 20} MB, and has to say how many it has.")
-        return Completion.model_validate_json(await request.body())
+        return ChatCompletionRequest.model_validate_json(await request.body())
 
     for kind in (HTTPException, *STATUSES):
         app.add_exception_handler(kind, _refuse)
@@ -74,7 +75,7 @@ def make_api(session, name: str, key: str) -> FastAPI:
         return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "local"}]}
 
     @app.post("/chat/completions", dependencies=[Depends(let_in)])
-    async def complete(request: Request, asked: Annotated[Completion, Depends(body)]):
+    async def complete(request: Request, asked: Annotated[ChatCompletionRequest, Depends(body)]):
         if asked.model != name:
             raise HTTPException(404, f"There is no model {asked.model!r} here, only {name!r}.")
         answer = session.stream([_message(**message) for message in asked.messages], **asked.options())
@@ -124,7 +125,7 @@ async def _pieces(answer: Answer, threads: ThreadPoolExecutor) -> AsyncIterator[
         answer.stop()
 
 
-async def _chunks(asked: Completion, head: dict, answer: Answer, first: str, pieces) -> AsyncIterator[str]:
+async def _chunks(asked: ChatCompletionRequest, head: dict, answer: Answer, first: str, pieces) -> AsyncIterator[str]:
     def event(delta: dict, reason: str | None = None, **others) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return f"data: {json.dumps(head | {'object': 'chat.completion.chunk', 'choices': [choice]} | others)}\n\n"

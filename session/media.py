@@ -8,6 +8,7 @@ and never contains a path; the exception it was raised from has the details.
 """
 
 import io
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ def as_video(frames: Iterable[Image.Image], fps: float) -> Video:
         raise MediaError("This video has no frames.")
     if len({image.size for image in images}) > 1:
         raise MediaError("The frames of a video must all have the same size.")
+    if not isinstance(fps, int | float) or not 0 < fps < math.inf:
+        raise MediaError(f"The fps of a video are {fps!r}; they must be a number above 0.")
     return Video(images, fps)
 
 

@@ -325,9 +325,12 @@ def test_damage_anywhere_gives_frames_or_a_media_error(tmp_path_factory, data):
         assert load_video(path).frames
 
 
-def test_frames_in_memory_must_be_some_and_of_one_size():
+def test_frames_in_memory_must_be_some_of_one_size_and_have_a_rate():
     assert as_video([half_and_half()] * 3, fps=2.0).fps == 2.0
     with pytest.raises(MediaError, match="no frames"):
         as_video([], fps=2.0)
     with pytest.raises(MediaError, match="same size"):
         as_video([half_and_half(), half_and_half((20, 20))], fps=2.0)
+    for fps in (0, -1.0, float("nan"), float("inf"), None, "2"):
+        with pytest.raises(MediaError, match="above 0"):
+            as_video([half_and_half()], fps=fps)
