@@ -8,6 +8,7 @@ Not here: exporting (`cmd_helper.py`), chatting (`chat_session.py`), the page (`
 no work; `python -m notebook_utils check` describes this machine for a bug report.
 """
 
+from adapters.qwen_vl import is_practice_model
 from catalog.choices import ModelChoice, model_choices
 from catalog.costs import costs_table
 from catalog.downloads import DownloadError, download_file
@@ -45,6 +46,7 @@ __all__ = [
     "download_file",
     "draw_box",
     "fetch_model",
+    "is_practice_model",
     "list_models_on_disk",
     "measured_presets",
     "model_choices",

@@ -9,7 +9,7 @@ Not here: exporting what is not exported yet (`cmd_helper.export_if_needed`), ch
 from pathlib import Path
 
 from adapters.library_telemetry import turn_off_library_telemetry
-from adapters.qwen_vl import PIXELS_PER_TOKEN
+from adapters.qwen_vl import PIXELS_PER_TOKEN, is_practice_model
 from catalog.errors import ModelFolderError
 from catalog.hub import fetch_model, is_hub_id, look_up
 from catalog.model_folder import require_model_dir
@@ -56,7 +56,7 @@ def load_processor(folder, config):
 
 def _pixel_budget(config) -> dict[str, int]:
     """min_pixels and max_pixels of a picture; the practice model's own settings have those that it was trained with."""
-    if getattr(config, "practice_model", False):
+    if is_practice_model(config):
         return {}
     return {
         "min_pixels": MIN_VISUAL_TOKENS * PIXELS_PER_TOKEN,

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from adapters.optimum_intel import model_folder, requested_device
+from adapters.qwen_vl import is_practice_model
 from chat_session import ChatSession
 
 PRACTICE = (
@@ -18,8 +19,8 @@ PRECISIONS = {"int4": "INT4", "int8": "INT8", "fp16": "FP16", "fp32": "FP32"}
 
 
 def is_practice(model) -> bool:
-    """Whether `model` is the practice model, whose config.json says so."""
-    return getattr(getattr(model, "config", None), "practice_model", False)
+    """Whether `model`, which may be any object, is the practice model."""
+    return is_practice_model(getattr(model, "config", None))
 
 
 def model_line(model) -> str:

@@ -139,7 +139,7 @@ def build_model(tokenizer) -> Qwen2VLForConditionalGeneration:
         vision_end_token_id=token["<|vision_end|>"],
         tie_word_embeddings=True,
         initializer_range=INITIAL_DEVIATION,
-        practice_model=True,  # read by the chat page and the notebook
+        practice_model=True,  # see adapters.qwen_vl.is_practice_model
         **ends,
     )
     return Qwen2VLForConditionalGeneration(config)
