@@ -9,11 +9,12 @@ Not here: what the figures are used for (`catalog.measurements`, `benchmarks.rep
 import json
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+from catalog.measurements import EXPORTS, RESULTS, RUNS
+from catalog.presets import MEASURED as PRESETS
+
+__all__ = ["DRAFTS", "EXPORTS", "PRESETS", "RUNS", "SERVING", "SPEED", "SPEED_1280", "read", "record", "write"]
+
 DRAFTS = RESULTS / "drafts.json"
-EXPORTS = RESULTS / "exports.json"
-PRESETS = RESULTS / "presets.json"
-RUNS = RESULTS / "runs.json"
 SERVING = RESULTS / "serving.json"
 SPEED = RESULTS / "speed-2b.json"  # with 384 visual tokens
 SPEED_1280 = RESULTS / "speed-2b-1280.json"

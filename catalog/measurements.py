@@ -1,6 +1,6 @@
 """What exports and answers took, and where: read from `benchmarks/results/`, which the benchmarks write.
 
-    measured_runs()["2b"].tokens_s    # 13.1
+    measured_runs()["2b"].tokens_s    # tokens a second, as measured
 
 Every model of a shape that was measured says so in the table of costs, and the others are scaled from these
 (`catalog/costs.py`); a shape without an entry has not been measured. Entries are named as in `catalog/shapes.py`, and

@@ -8,7 +8,6 @@ Not here: exporting what is not exported yet (`cmd_helper.export_if_needed`), ch
 
 from pathlib import Path
 
-from adapters.library_telemetry import turn_off_library_telemetry
 from adapters.qwen_vl import PIXELS_PER_TOKEN, is_practice_model
 from catalog.errors import ModelFolderError
 from catalog.hub import fetch_model, is_hub_id, look_up
@@ -29,7 +28,6 @@ def open_model(source, device: str = "CPU", **options) -> tuple:
             raise ModelFolderError(f"{source} is not an OpenVINO model yet: export it first with optimum_cli.")
         source = fetch_model(source)
     folder = require_model_dir(source)
-    turn_off_library_telemetry()
     from adapters.optimum_intel import load_model
 
     model = load_model(folder, device, **options)
