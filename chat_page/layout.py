@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from adapters.gradio_internals import BlocksWithoutAddresses, keep_files
+from adapters.gradio_internals import keep_files
+from adapters.guarded_blocks import GuardedBlocks
 from chat_page.examples import example_questions
 from chat_page.header import PRACTICE, is_practice, model_line
 from chat_page.prefetch import TabState
@@ -21,8 +22,8 @@ from chat_session import ChatSession
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
 
 
-class ChatBlocks(BlocksWithoutAddresses):
-    """Gradio's page with our LAUNCH settings for defaults, and no file but those uploaded to it."""
+class ChatBlocks(GuardedBlocks):
+    """Gradio's page with our LAUNCH settings for defaults, guarded against strangers."""
 
     def __init__(self):
         super().__init__(

@@ -1,0 +1,64 @@
+"""A `gr.Blocks` that a stranger may meet: what it is asked is looked at before Gradio does anything with it.
+
+Here: what we put around and into Gradio's server, and when. Not here: who may ask (`adapters.request_guard`).
+
+Behaviours of Gradio 6.31 that its documentation does not promise: before any handler is asked, it would fetch a file
+that a client names by URL (`Blocks.preprocess_data`); `launch` asks its own server whether it has started, through the
+proxy of the environment; what `app_kwargs` names as "lifespan" is entered before the first request, when the layers
+that Gradio has added are there, so that ours gets around all of them.
+
+Noticed by tests/security/ and tests/test_gradio_helper.py.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+import gradio as gr
+from gradio_client.utils import is_http_url_like, traverse
+
+from adapters.loopback import LOOPBACK, reached_directly
+from adapters.request_guard import HOSTS_VARIABLE, RequestGuard, TrustedNames
+
+FILES_IN_UPLOAD = 8  # of the largest size that a file may have, in one request
+NO_MAX_FILE_BYTES = 2 << 30  # where `launch` is told of none
+
+
+class GuardedBlocks(gr.Blocks):
+    """A page behind a RequestGuard, which refuses files that a client names by URL, instead of fetching them."""
+
+    def launch(self, *args, **settings):
+        """As gr.Blocks.launch; server_name has to be among the settings."""
+        root_path = settings.get("root_path") or os.environ.get("GRADIO_ROOT_PATH", "")
+        named = root_path if "://" in root_path else ""
+        names = TrustedNames(f"{os.environ.get(HOSTS_VARIABLE, '')} {_origin_of(named)}")
+        has_password = bool(settings.get("auth") or settings.get("auth_dependency"))
+        check_host = settings["server_name"] in LOOPBACK and not has_password
+
+        @contextlib.asynccontextmanager
+        async def guarded(app) -> AsyncIterator[None]:
+            app.middleware_stack = RequestGuard(
+                app.middleware_stack, names, check_host=check_host,
+                max_upload_bytes=FILES_IN_UPLOAD * (self.max_file_size or NO_MAX_FILE_BYTES),
+            )  # fmt: skip
+            yield
+
+        app_kwargs = {**(settings.pop("app_kwargs", None) or {}), "lifespan": guarded}
+        with reached_directly():
+            return super().launch(*args, **settings, app_kwargs=app_kwargs)
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        traverse(inputs, _refuse_address, lambda value: isinstance(value, dict) and "path" in value)
+        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+
+
+def _origin_of(url: str) -> str:
+    """The part of `url` before its path: "https://hub.example.org/user/me" -> "https://hub.example.org"."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if rest else ""
+
+
+def _refuse_address(file: dict) -> dict:
+    if is_http_url_like(str(file["path"])):
+        raise gr.Error("Only files that were uploaded to this page can be used.")
+    return file
