@@ -14,6 +14,7 @@ from adapters.gradio_internals import keep_files
 from adapters.guarded_blocks import GuardedBlocks
 from chat_page.examples import example_questions
 from chat_page.header import PRACTICE, is_practice, model_line
+from chat_page.markdown import LATEX_DELIMITERS
 from chat_page.prefetch import TabState
 from chat_page.settings import NO_PICTURE, controls
 from chat_page.theme import HOUR_S, LAUNCH, MAX_FILE_AGE_S
@@ -129,7 +130,8 @@ def notice_update(text: str) -> dict:
 def _chatbot(examples: list[dict]) -> gr.Chatbot:
     chatbot = gr.Chatbot(
         label="Conversation", show_label=False, placeholder="Add a picture or a video and ask about it, or try these:",
-        examples=copy.deepcopy(examples), scale=1, min_height=340, render_markdown=False, latex_delimiters=[],
+        examples=copy.deepcopy(examples), scale=1, min_height=340, render_markdown=False,
+        latex_delimiters=LATEX_DELIMITERS, autoscroll=False,
         buttons=["copy"], editable="user", allow_file_downloads=False,
         group_consecutive_messages=False,  # Gradio cannot edit a message that shares its bubble with a picture
     )  # fmt: skip

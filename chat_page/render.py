@@ -1,20 +1,26 @@
 """The conversation as Gradio's Chatbot takes it.
 
-Here: texts as HTML in which nothing is markup, pictures, videos, notes. Not here: drawing boxes
-(`chat_page.draw_boxes`).
+Here: questions as HTML in which nothing is markup, answers as HTML of ours, pictures, videos, notes. Not here: Markdown
+(`chat_page.markdown`), drawing boxes (`chat_page.draw_boxes`).
 """
 
 import html
 import re
 
+from chat_page.markdown import as_html
 from session.prompt import content_parts
+
+CONTINUE = '<button type="button" class="continue">Continue</button>'  # `answers.js` presses the page's for it
 
 
 def render_history(history: list[dict]) -> list[dict]:
     """One entry for each message of a conversation (see `chat_page.messages`), so that the Chatbot numbers them as we
     do.
     """
-    return [{"role": message["role"], "content": _content(message)} for message in history]
+    rendered = [{"role": message["role"], "content": _content(message)} for message in history]
+    if history and history[-1].get("cut"):
+        rendered[-1]["content"][-1]["text"] += CONTINUE
+    return rendered
 
 
 def _content(message: dict) -> list[dict]:
@@ -30,14 +36,21 @@ def _question_part(part: dict) -> dict:
 
 
 def _answer(message: dict) -> list[dict]:
-    text = f"<span>{escape(message['content'])}</span>"
-    note = f"<small>{html.escape(message['note'])}</small>" if message.get("note") else ""
+    """Its text and the line below it; between them, where boxes were drawn, the picture with them."""
+    text = message["content"]
+    source = html.escape(text).replace("\r", "&#13;")  # HTML takes other line ends for its own
+    answer = f'<div class="answer" data-source="{source}">{as_html(text)}</div>'
+    note = _note(message.get("note", ""))
     if not message.get("boxed"):
-        return [_text(text + note)]
-    return [
-        {"path": message["boxed"], "alt_text": "The picture with boxes drawn on it"},
-        _text(f"<details><summary>The answer as text</summary>{text}</details>{note}"),
-    ]
+        return [_text(answer + note)]
+    picture = {"path": message["boxed"], "alt_text": "The picture with boxes drawn on it"}
+    return [_text(answer), picture, _text(f'<div data-source="{source}">{note}</div>')]
+
+
+def _note(note: str) -> str:
+    """The first line of `note`, with the others in its tooltip."""
+    line, _, more = note.partition("\n")
+    return f'<small title="{html.escape(more)}">{html.escape(line)}</small>' if line else ""
 
 
 def _text(markup: str) -> dict:

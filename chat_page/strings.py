@@ -34,16 +34,23 @@ def duration(seconds: float) -> str:
 
 
 def stats_line(stats: Stats) -> str:
-    """The quiet line below an answer: what it cost, and what was in a cache already."""
+    """The quiet line below an answer, and a second one for its tooltip: what it cost, and what was in a cache already.
+
+    first word 0.4 s · 21 tokens/s · picture already seen
+    66 tokens in 3.5 s. Of 540 tokens before it, 539 were in memory. Of 487 visual tokens, 0 were encoded.
+    """
     decode_s = stats.total_s - stats.first_token_s
-    speed = ""
+    line = [f"first word {stats.first_token_s:.1f} s"]
     if stats.answer_tokens > 1 and decode_s:
-        speed = f", then {(stats.answer_tokens - 1) / decode_s:.0f} tokens/s"
-    encoded = ""
+        line.append(f"{(stats.answer_tokens - 1) / decode_s:.0f} tokens/s")
+    numbers = (
+        f"{stats.answer_tokens} tokens in {stats.total_s:.1f} s. "
+        f"Of {stats.prompt_tokens} tokens before it, {stats.cached_tokens} were in memory."
+    )
     if stats.visual_tokens:
-        encoded = f" {stats.encoded_tokens} of {stats.visual_tokens} visual tokens seen anew."
-    cached = f" {stats.cached_tokens} of {stats.prompt_tokens} tokens known before."
-    return f"First word after {stats.first_token_s:.1f} s{speed}.{encoded}{cached}"
+        numbers += f" Of {stats.visual_tokens} visual tokens, {stats.encoded_tokens} were encoded."
+        line += [] if stats.encoded_tokens else ["picture already seen"]
+    return f"{' · '.join(line)}\n{numbers}"
 
 
 def visible_error(error: Exception) -> gr.Error:

@@ -5,8 +5,11 @@ Here: the settings of `launch`, the style sheet, the few lines of JavaScript. No
 Google.
 """
 
+from pathlib import Path
+
 import gradio as gr
 
+HERE = Path(__file__).resolve().parent
 HOUR_S = 3600
 MAX_FILE_AGE_S = 24 * HOUR_S  # what was uploaded or made for the page is deleted after this
 
@@ -29,7 +32,6 @@ h1 { margin: 0 !important; font-size: 1.5rem !important; }
 .message .md { white-space: pre-wrap; }
 .message img, .message video { max-height: 300px; max-width: 100%; }
 .message small { display: block; margin-top: 6px; color: var(--quiet-color); }
-.message summary { cursor: pointer; }
 /* Under a picture Gradio has only a Share button, which would send it to a public site. */
 .message-row:has(.component) + .message-buttons { display: none !important; }
 #download { display: none !important; }
@@ -37,18 +39,10 @@ h1 { margin: 0 !important; font-size: 1.5rem !important; }
   .upload-button::after { content: none; }
   .bubble.user-row, .bubble.bot-row { max-width: 100% !important; margin: 8px !important; }
 }
-"""
+""" + (HERE / "answers.css").read_text(encoding="utf-8")
 
-# Messages reach the page as HTML in which nothing is markup (see `chat_page.render`). Copied, they are text again.
-JS = """() => {
-  const clipboard = navigator.clipboard;
-  const write = clipboard?.writeText.bind(clipboard);
-  if (write) clipboard.writeText = (html) => {
-    const message = new DOMParser().parseFromString("<pre>\\n" + html + "</pre>", "text/html");
-    message.querySelectorAll("small, summary").forEach((note) => note.remove());
-    return write(message.body.textContent);
-  };
-}"""
+# Statements, inside a function: Gradio calls it when the page is there.
+JS = f"() => {{ {(HERE / 'answers.js').read_text(encoding='utf-8')} }}"
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
 

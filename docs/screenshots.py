@@ -44,7 +44,7 @@ def photograph(browser, address: str, target: Path, example: str, settings: dict
     tab.set_default_timeout(TIMEOUT_MS)
     tab.goto(address)
     tab.get_by_text(example, exact=True).click()
-    tab.get_by_text("First word after").wait_for()
+    tab.get_by_text("first word").wait_for()
     tab.wait_for_timeout(ANIMATION_MS)
     tab.screenshot(path=target)
     print(f"Written: docs/{target.name}")

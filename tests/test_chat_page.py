@@ -23,7 +23,7 @@ from session.prompt import MAX_CHARACTERS
 from tests.fake_model import FakeSession, echoing, fake_processor
 
 PROCESSOR = fake_processor()
-ANSWER = {"role": "assistant", "content": "Yes.", "note": "First word after 1.0 s."}
+ANSWER = {"role": "assistant", "content": "Yes.", "note": "first word 1.0 s"}
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_conversation_comes_back_with_its_pictures_and_videos(tmp_path, upload
     clip = write_video(tmp_path / "clip.mp4", brightening(6))
     history = [
         user(image(tmp_path / "my secret name.JPG"), {"type": "video", "video": str(clip)}, text("What?\n你好 <b>")),
-        answer("A circle.", note="First word after 1 s", boxed=str(tmp_path / "boxes.png")),
+        answer("A circle.", note="first word 1 s", boxed=str(tmp_path / "boxes.png")),
         user(text("And now?")), answer("", note="Stopped."),
     ]  # fmt: skip
     before = [load_image(tmp_path / "my secret name.JPG").tobytes(), len(load_video(clip).frames)]

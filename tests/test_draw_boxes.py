@@ -14,7 +14,7 @@ from tests.fake_model import fake_processor
 
 SIZE = (500, 250)
 PROCESSOR = fake_processor()
-ANSWER = {"role": "assistant", "content": "Yes.", "note": "First word after 1.0 s."}
+ANSWER = {"role": "assistant", "content": "Yes.", "note": "first word 1.0 s"}
 ASKED = [{"role": "user", "content": [{"type": "image", "image": CAT}, {"type": "text", "text": "Where?"}]}]
 
 

@@ -17,7 +17,7 @@ __all__ = ["browser", "model", "page", "square", "visit", "visitor"]  # fixtures
 
 SERIOUS = ("serious", "critical")
 # What we write ourselves: text above and below the conversation, and what stands in a message.
-OURS = (".notice", ".practice", ".quiet", ".message small", ".message summary", ".message details")
+OURS = (".notice", ".practice", ".quiet", ".message small", ".message .answer")
 GRADIO = {
     "aria-required-children": "Chatbot: the examples are a list whose children are buttons, not list items",
     "aria-required-parent": "MultimodalTextbox: a thumbnail is a list item without a list",
@@ -37,7 +37,7 @@ def answered(visitor, model, question: str = "Locate the red circle.") -> None:
     """A question about the picture in the input box, and an answer with a box in it; the settings are open."""
     model.begin(words("red circle(100,200),(300,400)", PROCESSOR))
     visitor.ask(question)
-    visitor.answers.get_by_text(re.compile("First word after")).wait_for()
+    visitor.answers.get_by_text(re.compile(r"first word \d")).wait_for()
     visitor.conversation.locator(".bot-row img").wait_for()
     visitor.tab.get_by_role("button", name="Settings ▼").click()
     visitor.tab.get_by_label("System prompt").wait_for()
@@ -155,6 +155,6 @@ def test_the_browser_asks_nobody_but_the_page(browser, page, model, square):
         tab.goto(page.local_url)
         tab.get_by_placeholder("Ask about a picture").fill("Hello")
         tab.get_by_placeholder("Ask about a picture").press("Enter")
-        tab.get_by_text(re.compile("First word after")).wait_for()
+        tab.get_by_text(re.compile(r"first word \d")).wait_for()
     hosts = {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))}
     assert hosts == {urlsplit(page.local_url).netloc}

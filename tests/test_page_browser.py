@@ -26,7 +26,7 @@ from tests.test_media import brightening, write_video
 PROCESSOR = fake_processor()
 TIMEOUT_MS = 30_000
 POLL_MS = 20  # between two looks whether something has happened on the server
-COST = re.compile(r"First word after .* tokens known before")
+COST = re.compile(r"first word \d.*")
 
 
 def require_chromium() -> None:
@@ -87,7 +87,7 @@ class Visitor:
 
     def said(self) -> list[str]:
         """The answers, without the line below each."""
-        return [text.partition("\nFirst word after")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
+        return [text.partition("\nfirst word ")[0].rstrip("\n") for text in self.answers.all_inner_texts()]
 
     def stored(self) -> str:
         """What the browser stores of the conversation."""
@@ -389,7 +389,7 @@ def test_clear_forgets_the_conversation(visitor, model, square, button):
 # ---- boxes, copies, files -------------------------------------------------------------------------------------------
 
 
-def test_an_answer_with_coordinates_shows_boxes_and_its_text_at_a_click(visitor, model, square):
+def test_an_answer_with_coordinates_shows_its_text_and_the_boxes_below(visitor, model, square):
     answer = "grey square(0,0),(500,500)"
     model.begin(words(answer, PROCESSOR))
     visitor.upload(square)
@@ -397,10 +397,11 @@ def test_an_answer_with_coordinates_shows_boxes_and_its_text_at_a_click(visitor,
     drawn = visitor.conversation.locator(".bot-row img")
     drawn.wait_for()
     assert drawn.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") >= 480
-    text = visitor.answers.get_by_text(answer, exact=True)
-    assert not text.is_visible()
-    visitor.click("The answer as text")
-    text.wait_for()
+    visitor.ends()
+    rows = visitor.conversation.locator(".bot-row").all_inner_texts()
+    assert rows[0] == answer and len(rows) == 3
+    visitor.press("Retry")  # below the last of them
+    visitor.wait_until(lambda: len(model.said) > len(answer))
 
 
 def test_malformed_coordinates_stay_text(visitor, model, square):
@@ -494,7 +495,7 @@ def test_a_problem_is_told_in_the_page_and_nothing_is_lost(visitor, model, tmp_p
 
 HOSTILE = (
     '<img src="http://example.com/a.png" onerror="window.hacked=1"><script>window.hacked=1</script>\n'
-    "![b](http://example.com/b.png) [c](javascript:window.hacked=1) &lt;b&gt; <!-- &copy <details> **bold** $$x$$"
+    "![b](http://example.com/b.png) [c](javascript:window.hacked=1) &lt;b&gt; <!-- &copy <details> $$x$$ \\(y\\)"
 )
 
 
@@ -502,10 +503,13 @@ def test_html_and_markdown_are_shown_and_neither_run_nor_fetched(visitor):
     visitor.input.fill(HOSTILE)
     visitor.submit(visitor.questions.get_by_text("$$x$$"))
     visitor.ends()
-    assert visitor.asked() == [HOSTILE]
-    assert visitor.said() == [HOSTILE]
+    assert visitor.asked() == [HOSTILE]  # as it was typed
+    assert "<script>window.hacked=1</script>" in visitor.said()[0]
     assert visitor.tab.evaluate("window.hacked") is None
-    assert visitor.conversation.locator("img, script, a, strong, details").count() == 0
+    assert visitor.conversation.locator("img, script, details").count() == 0
+    assert visitor.conversation.locator("a").evaluate_all("links => links.map((link) => link.href)") == [
+        "http://example.com/b.png"
+    ]
 
 
 @pytest.mark.parametrize("locale", ["en-US", "de-DE"])

@@ -99,7 +99,7 @@ It costs $5 to $10, or 7$ in all. A matrix: $$\begin{pmatrix} 1 & 2 \\ 3 & 4 \en
 | formula | value |
 |---|---|
 | $\sqrt{2}$ | 1.41 |
-| \(\left|x\right|\) | 3 |
+| \(\lvert x \rvert\) | 3 |
 """
 
 QWEN2_BOXES = "There are two things: red circle(89,250),(280,760) and blue star(690,520),(920,980)"

@@ -1,0 +1,58 @@
+// What answers need of the browser. Runs once, inside a function, when the page is there (see chat_page/theme.py).
+
+// A message is copied as its author wrote it: Gradio hands over its HTML (see chat_page/render.py).
+const clipboard = navigator.clipboard ?? {};
+const write = clipboard.writeText?.bind(clipboard) ?? ((text) => {
+  const field = document.body.appendChild(document.createElement("textarea"));  // a page without https has no clipboard
+  field.value = text;
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+  return Promise.resolve();
+});
+clipboard.writeText = (html) => {
+  const message = new DOMParser().parseFromString("<pre>\n" + html + "</pre>", "text/html");
+  return write(message.querySelector("[data-source]")?.dataset.source ?? message.body.textContent);
+};
+if (!navigator.clipboard) Object.defineProperty(navigator, "clipboard", { value: clipboard });
+
+document.addEventListener("click", ({ target }) => {
+  const copy = target.closest(".answer .code button");
+  if (copy) write(copy.closest(".code").querySelector("code").textContent).then(() => {
+    copy.textContent = "Copied";
+    setTimeout(() => { copy.textContent = "Copy"; }, 2000);
+  });
+  if (target.closest(".message .continue")) document.querySelector("#continue").click();
+});
+
+// The conversation follows the words, until its reader scrolls up; at its end it follows again.
+const NEAR_PX = 24;
+const conversation = () => document.querySelector("[role=log]");
+const newWords = Object.assign(document.createElement("button"), { id: "new-words", hidden: true, textContent: "New words ↓" });
+let following = true, top = 0, questions = 0;
+
+function follow(on) {
+  following = on;
+  newWords.hidden = on || newWords.hidden;
+  if (on) conversation().scrollTop = conversation().scrollHeight;
+}
+
+newWords.addEventListener("click", () => follow(true));
+document.addEventListener("scroll", ({ target: log }) => {
+  if (log !== conversation()) return;
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_PX;
+  if (atEnd !== following && (atEnd || log.scrollTop < top)) follow(atEnd);
+  top = log.scrollTop;
+}, true);
+document.addEventListener("load", ({ target }) => following && conversation()?.contains(target) && follow(true), true);
+new MutationObserver((changes) => {
+  const log = conversation();
+  if (!log || !changes.some(({ target }) => log.contains(target))) return;
+  if (!newWords.isConnected) log.after(newWords);
+  // Gradio's names for messages would have screen readers read their HTML.
+  log.querySelectorAll("[data-testid][aria-label]").forEach((message) => message.removeAttribute("aria-label"));
+  const asked = log.querySelectorAll(".user-row").length;
+  if (following || asked > questions) follow(true);
+  else newWords.hidden = false;
+  questions = asked;
+}).observe(document.body, { childList: true, characterData: true, subtree: true });
