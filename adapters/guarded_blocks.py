@@ -1,9 +1,10 @@
 """A `gr.Blocks` that a stranger may meet: what it is asked is looked at before Gradio does anything with it.
 
-Here: what we put around and into Gradio's server, and when. Not here: who may ask (`adapters.request_guard`).
+Here: what we put around and into Gradio's server, and when. Not here: who may ask (`adapters.request_guard`),
+what a component may get (`adapters.client_values`).
 
-Behaviours of Gradio 6.31 that its documentation does not promise: before any handler is asked, it would fetch a file
-that a client names by URL (`Blocks.preprocess_data`); `launch` asks its own server whether it has started, through the
+Behaviours of Gradio 6.31 that its documentation does not promise: `Blocks.preprocess_data` gets what a client sent,
+before anything in it is fetched or converted; `launch` asks its own server whether it has started, through the
 proxy of the environment; what `app_kwargs` names as "lifespan" is entered before the first request, when the layers
 that Gradio has added are there, so that ours gets around all of them.
 
@@ -15,8 +16,8 @@ import os
 from collections.abc import AsyncIterator
 
 import gradio as gr
-from gradio_client.utils import is_http_url_like, traverse
 
+from adapters.client_values import checked
 from adapters.loopback import LOOPBACK, reached_directly
 from adapters.request_guard import HOSTS_VARIABLE, RequestGuard, TrustedNames
 
@@ -25,7 +26,7 @@ NO_MAX_FILE_BYTES = 2 << 30  # where `launch` is told of none
 
 
 class GuardedBlocks(gr.Blocks):
-    """A page behind a RequestGuard, which refuses files that a client names by URL, instead of fetching them."""
+    """A page behind a RequestGuard, whose handlers get only values that a page of ours could have sent."""
 
     def launch(self, *args, **settings):
         """As gr.Blocks.launch; server_name has to be among the settings."""
@@ -48,7 +49,8 @@ class GuardedBlocks(gr.Blocks):
             return super().launch(*args, **settings, app_kwargs=app_kwargs)
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        traverse(inputs, _refuse_address, lambda value: isinstance(value, dict) and "path" in value)
+        self.validate_inputs(block_fn, inputs)
+        inputs = [checked(*given) for given in zip(block_fn.inputs, inputs, strict=False)]
         return await super().preprocess_data(block_fn, inputs, state, explicit_call)
 
 
@@ -56,9 +58,3 @@ def _origin_of(url: str) -> str:
     """The part of `url` before its path: "https://hub.example.org/user/me" -> "https://hub.example.org"."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}" if rest else ""
-
-
-def _refuse_address(file: dict) -> dict:
-    if is_http_url_like(str(file["path"])):
-        raise gr.Error("Only files that were uploaded to this page can be used.")
-    return file
