@@ -5,16 +5,24 @@ Here: which picture, and frames and labels that a person can see and read. Not h
 """
 
 import functools
+import logging
 import math
+import re
 
 from PIL import Image, ImageDraw, ImageFont
 
 from adapters.gradio_internals import get_upload_folder, save_pil_to_cache
-from session.boxes import Box, Corners, parse_boxes, rescaled
+from session.boxes import JSON_PIXELS, TEXT_THOUSANDTHS, Box, Corners, parse_boxes, rescaled
 from session.media import load_image
 from session.prompt import content_parts
 from session.vision_inputs import MediaProcessor
 
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+# "the second picture", "the last one", "picture 2"
+WHICH = re.compile(
+    rf"\b({'|'.join(ORDINALS)}|last)\s+(?:picture|image|photo|one)\b|\b(?:picture|image|photo)\s+([1-8])\b",
+    re.IGNORECASE,
+)
 MIN_SIDE, MAX_SIDE = 480, 1280  # the longer side of the drawn picture: labels can be read, and files stay small
 PADDING = 0.6  # of a label, by its font's height
 # Okabe and Ito's colours, told apart with any kind of colour blindness. https://jfly.uni-koeln.de/color/
@@ -25,23 +33,63 @@ FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial.ttf", "msyh.ttc", "
 NO_CHARACTER = "\U0010fffe"  # a code point that no character ever gets
 
 
+logger = logging.getLogger(__name__)
+
+
 def with_drawn_boxes(answer: dict, asked: list[dict], processor, visual_tokens: int | None) -> dict:
-    """`answer` (see `chat_page.messages`), with its boxes drawn on the last picture of `asked`, the conversation
-    before it; just `answer` where there is no picture or no box.
+    """`answer` (see `chat_page.messages`), with its boxes drawn on the picture of `asked`, the conversation before it,
+    that is meant; just `answer` where there is none, or no box, or where drawing fails.
     """
-    pictures = [part for message in asked for part in content_parts(message) if part["type"] == "image"]
-    if not pictures:
+    try:
+        picture = _picture_meant(answer["content"], asked)
+        drawn = _drawn(answer["content"], picture, processor, visual_tokens) if picture else None
+        if drawn is None:
+            return answer
+        return {**answer, "boxed": save_pil_to_cache(drawn, get_upload_folder(), name="boxes", format="png")}
+    except Exception as error:  # the answer is there, and worth more than its picture
+        logger.warning("boxes were not drawn", exc_info=error)
         return answer
-    image = load_image(pictures[-1]["image"])
-    if "second_per_grid_ts" in processor.model_input_names:  # only Qwen2.5-VL's has it
-        grid = MediaProcessor(processor).process(pictures[-1], visual_tokens).grid[1:]
-        boxes = parse_boxes(answer["content"], "qwen2_5_vl", image.size, grid)
-    else:
-        boxes = parse_boxes(answer["content"], "qwen2_vl", image.size)
-    if not boxes:
-        return answer
-    drawn = draw_boxes(image, boxes)
-    return {**answer, "boxed": save_pil_to_cache(drawn, get_upload_folder(), name="boxes", format="png")}
+
+
+def _picture_meant(text: str, asked: list[dict]) -> dict | None:
+    """Of the question's pictures, or of all before it where it has none: the only one, or the one that `text`, the
+    answer, or else the question names ("the second picture").
+    """
+    question = content_parts(asked[-1])
+    pictures = [part for part in question if part["type"] == "image"]
+    pictures = pictures or [part for message in asked for part in content_parts(message) if part["type"] == "image"]
+    if len(pictures) < 2:
+        return pictures[0] if pictures else None
+    for words in (text, " ".join(part["text"] for part in question if part["type"] == "text")):
+        named = {_index(match, len(pictures)) for match in WHICH.finditer(words)}
+        if named:
+            index = named.pop()
+            return pictures[index] if not named and index < len(pictures) else None
+    return None
+
+
+def _index(match: re.Match, count: int) -> int:
+    word, number = match.groups()
+    if number:
+        return int(number) - 1
+    return count - 1 if word.lower() == "last" else ORDINALS.index(word.lower())
+
+
+def box_format(processor) -> str:
+    """How the model of `processor` writes boxes (see `session.boxes`)."""
+    has_time = "second_per_grid_ts" in processor.model_input_names  # only Qwen2.5-VL's
+    return JSON_PIXELS if has_time else TEXT_THOUSANDTHS
+
+
+def _drawn(text: str, picture: dict, processor, visual_tokens: int | None) -> Image.Image | None:
+    written_as, grid = box_format(processor), None
+    if "_2d" not in text and written_as != TEXT_THOUSANDTHS:
+        return None  # nothing is opened for most answers
+    image = load_image(picture["image"])
+    if written_as == JSON_PIXELS:
+        grid = MediaProcessor(processor).process(picture, visual_tokens).grid[1:]
+    boxes = parse_boxes(text, written_as, image.size, grid)
+    return draw_boxes(image, boxes) if boxes else None
 
 
 def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
@@ -56,8 +104,8 @@ def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
     frames = [rescaled(box.corners, image.size, size) for box in boxes]
     labels = list(dict.fromkeys(box.label for box in boxes))
     colours = [PALETTE[labels.index(box.label) % len(PALETTE)] for box in boxes]
-    for frame, colour in zip(frames, colours, strict=True):
-        _draw_frame(pen, frame, colour, max(size) // 240)
+    for box, frame, colour in zip(boxes, frames, colours, strict=True):
+        (_draw_dot if box.is_point else _draw_frame)(pen, frame, colour, max(size) // 240)
     label_areas: list[Corners] = []
     for number, box in enumerate(boxes, 1):  # after all frames: no frame crosses a label
         text, font = _text_and_font(" ".join(box.label.split()), number, max(size) // 34)
@@ -75,6 +123,13 @@ def _draw_frame(pen: ImageDraw.ImageDraw, corners: Corners, colour: str, width: 
         x2, y2 = corners[2] - 1 - inset, corners[3] - 1 - inset
         if x1 <= x2 and y1 <= y2:
             pen.rectangle((x1, y1, x2, y2), outline=line, width=thickness)
+
+
+def _draw_dot(pen: ImageDraw.ImageDraw, corners: Corners, colour: str, width: int) -> None:
+    """Around the middle: white, colour, black."""
+    x, y = (corners[0] + corners[2]) / 2, (corners[1] + corners[3]) / 2
+    for radius, fill in ((5 * width, "white"), (4 * width, colour), (1.5 * width, "black")):
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
 
 # ---- labels ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ draw_box(image, "red circle(100,200),(300,400)")
 from PIL import Image, ImageDraw, ImageFont
 
 from adapters.qwen_vl import MERGE_SIZE, PATCH_SIZE
-from session.boxes import parse_boxes
+from session.boxes import TEXT_THOUSANDTHS, parse_boxes
 
 INK = (60, 60, 60)
 CAPTION_HEIGHT, CAPTION_WIDTH = 22, 150  # pixels
@@ -42,7 +42,7 @@ def draw_box(image: Image.Image, answer: str) -> Image.Image:
     Qwen2-VL writes two corners, "(x1,y1),(x2,y2)", in thousandths of the picture's width and height.
     """
     drawn = image.convert("RGB")
-    for box in parse_boxes(answer, "qwen2_vl", image.size)[:1]:
+    for box in parse_boxes(answer, TEXT_THOUSANDTHS, image.size)[:1]:
         ImageDraw.Draw(drawn).rectangle(box.corners, outline="magenta", width=3)
     return drawn
 

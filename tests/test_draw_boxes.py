@@ -21,11 +21,47 @@ ASKED = [{"role": "user", "content": [{"type": "image", "image": CAT}, {"type": 
 # ---- which picture --------------------------------------------------------------------------------------------------
 
 
-def test_boxes_are_drawn_on_the_last_picture_and_not_without_one():
-    found = {**ANSWER, "content": "cat(0,0),(500,500)"}
-    assert "boxed" in with_drawn_boxes(found, ASKED, PROCESSOR, None)
-    assert with_drawn_boxes(found, [{"role": "user", "content": "Where?"}], PROCESSOR, None) == found
+FOUND = {**ANSWER, "content": "cat(0,0),(500,500)"}
+
+
+def test_boxes_are_drawn_on_the_picture_and_not_without_one():
+    assert "boxed" in with_drawn_boxes(FOUND, ASKED, PROCESSOR, None)
+    assert with_drawn_boxes(FOUND, [{"role": "user", "content": "Where?"}], PROCESSOR, None) == FOUND
     assert with_drawn_boxes(ANSWER, ASKED, PROCESSOR, None) == ANSWER
+
+
+def question(text: str, *pictures) -> dict:
+    parts = [{"type": "image", "image": picture} for picture in pictures]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+
+
+@pytest.mark.parametrize(("answer", "asked", "meant"), [
+    ("cat", [question("Where?", "a")], "a"),
+    ("cat", [question("What?", "a"), question("And here?", "b")], "b"),
+    ("cat", [question("What?", "a"), question("Where?")], "a"),
+    ("cat", [question("Where?", "a", "b")], None),
+    ("cat", [question("What?", "a"), question("And here?", "b"), question("Where was it?")], None),
+    ("In the second picture: cat", [question("Where?", "a", "b")], "b"),
+    ("cat", [question("Where is it in the First image?", "a", "b")], "a"),
+    ("cat", [question("Look at picture 2.", "a", "b")], "b"),
+    ("The last one: cat", [question("Not in the first picture?", "a", "b", "c")], "c"),
+    ("In the first picture and in the second picture: cat", [question("Where?", "a", "b")], None),
+    ("In the third picture: cat", [question("Where?", "a", "b")], None),
+])
+def test_the_picture_that_is_meant(answer, asked, meant):
+    between = [{"role": "assistant", "content": "Yes."}]
+    asked = [message for one in asked for message in (one, *between)][:-1]
+    found = module._picture_meant(answer, asked)
+    assert (found and found["image"]) == meant
+
+
+@pytest.mark.parametrize("fails", ["load_image", "save_pil_to_cache", "draw_boxes"])
+def test_a_failure_while_drawing_does_not_cost_the_answer(monkeypatch, fails):
+    def fail(*args, **options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module, fails, fail)
+    assert with_drawn_boxes(FOUND, ASKED, PROCESSOR, None) == FOUND
 
 
 def test_boxes_in_pixels_are_those_of_the_picture_as_it_was_encoded():
@@ -106,6 +142,13 @@ def test_any_picture_can_be_drawn_on_and_is_not_changed(size):
     assert MIN_SIDE <= max(drawn.size) <= MAX_SIDE
     assert drawn.width / drawn.height == pytest.approx(size[0] / size[1], rel=0.6 if min(size) < 9 else 0.03)
     assert image.size == size and image.getcolors() == [(size[0] * size[1], (255, 255, 255))]
+
+
+def test_a_point_is_a_dot_with_its_label(label_areas):
+    point = Box("nose", (239, 239, 240, 240), is_point=True)
+    drawn = np.array(draw_boxes(Image.new("RGB", (480, 480), "red"), [point]))
+    assert [tuple(drawn[239, x]) for x in (239, 245)] == [(0, 0, 0), ImageColor.getrgb(PALETTE[0])]
+    assert tuple(drawn[239, 260]) == (255, 0, 0) and len(label_areas) == 1
 
 
 def test_boxes_with_the_same_label_have_the_same_colour():

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from adapters.qwen_vl import PIXELS_PER_TOKEN
-from session.boxes import parse_boxes
+from session.boxes import TEXT_THOUSANDTHS, parse_boxes
 from tiny_model import questions, scenes
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -205,7 +205,7 @@ def is_right(case: Case, answer: str) -> bool:
     if case.box is None:
         return answer == case.expected
     for enclosed in re.findall(r"<\|box_start\|>(.*?)<\|box_end\|>", answer):
-        for box in parse_boxes(enclosed, "qwen2_vl", THOUSANDTHS):
+        for box in parse_boxes(enclosed, TEXT_THOUSANDTHS, THOUSANDTHS):
             return overlap(box.corners, case.box) >= MIN_OVERLAP
     return False
 
