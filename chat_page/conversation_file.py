@@ -7,14 +7,15 @@ A saved conversation is what the page holds (`chat_page.messages`), with names i
 hashes of the content, so neither paths nor the names that people gave their files are in it.
 
 Nothing is unpacked by the names and sizes that a file states: names have to be those that `save` gives, sizes are
-bounded before anything is read, and what is read is opened as a picture or a video before the page gets it. Whatever
-is wrong ends in a SessionError or a MediaError.
+bounded before anything is read, and nothing is unpacked beyond them; JSON is measured before it is parsed; what is read
+is opened as a picture or a video before the page gets it. Whatever is wrong ends in a SessionError or a MediaError.
 """
 
 import itertools
 import json
 import os
 import re
+import shutil
 import stat
 import struct
 import tempfile
@@ -35,6 +36,8 @@ MAX_MESSAGES = 200
 MAX_MEDIA = 64
 MAX_DIRECTORY_BYTES = 200 * (MAX_MEDIA + 1)  # how the zip lists its files
 MAX_NOTE = 1000  # characters
+MAX_JSON_ENTRIES = 20_000  # of conversation.json, brackets and commas: empty lists take thirty times their text
+PIECE_BYTES = 1 << 18  # unpacked at once
 SUFFIXES = {  # what Gradio serves as just that; the first is for files without one of these
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
     "video": (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".flv", ".wmv"),
@@ -49,6 +52,7 @@ MISSING = "A picture or a video of this conversation is missing."
 _END_OF_DIRECTORY = struct.Struct("<4s4H2LH")  # signature, two disks, entries here and in all, size, offset, comment
 _LOCATOR_64_BYTES = 20
 
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SUFFIX = "|".join(re.escape(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)
 _MEDIA_NAME = re.compile(rf"media/[0-9a-f]{{64}}({_SUFFIX})")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OSError)  # by zip or JSON
@@ -92,7 +96,7 @@ def load(path: str | os.PathLike) -> list[dict]:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
                 media_names = _checked_media_names(archive)
-                messages = _checked_messages(archive.read(TEXT))
+                messages = _checked_messages(_unpacked_text(archive))
                 return _with_unpacked_files(archive, media_names, messages, Path(folder))
     except (SessionError, MediaError):
         raise
@@ -147,6 +151,17 @@ def _is_ours(entry: zipfile.ZipInfo) -> bool:
     return is_regular_file and is_plainly_packed and is_named_by_us
 
 
+def _unpacked_text(archive: zipfile.ZipFile) -> bytes:
+    """conversation.json. Never `ZipFile.read`: that unpacks all there is, and looks at the stated size afterwards."""
+    with archive.open(TEXT) as packed:
+        return packed.read(MAX_TEXT_BYTES)
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, target: Path) -> None:
+    with archive.open(name) as packed, target.open("wb") as file:
+        shutil.copyfileobj(packed, file, PIECE_BYTES)  # up to the stated size
+
+
 def _with_unpacked_files(
     archive: zipfile.ZipFile, media_names: set[str], messages: list[dict], folder: Path
 ) -> list[dict]:
@@ -158,7 +173,7 @@ def _with_unpacked_files(
             raise MediaError(MISSING)
         if name not in opened:
             opened[name] = folder / Path(name).name
-            opened[name].write_bytes(archive.read(name))
+            _unpack(archive, name, opened[name])
             if kind == "image":
                 load_image(opened[name])
             else:
@@ -192,6 +207,9 @@ def _checked_messages(text: bytes) -> list[dict]:
     """What conversation.json holds. Raises SessionError or ValueError where that is no conversation. Whether its files
     are there is not looked at.
     """
+    outside_strings = _JSON_STRING.sub(b"", text)
+    if sum(map(outside_strings.count, (b"[", b"{", b","))) > MAX_JSON_ENTRIES:
+        raise SessionError(NOT_OURS)
     found = json.loads(text)
     messages = found.get("messages") if isinstance(found, dict) else None
     if not messages or not isinstance(messages, list):
