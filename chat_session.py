@@ -15,18 +15,22 @@ retry, another visitor are only other lists of messages.
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 from PIL import Image
 
-from session.answer import Answer, AnswerState, Interrupted, Stats
+from session.answer import Answer, AnswerState, Interrupted, Request, Stats
 from session.caches import CachedPrefix, LRUCache, PrefixCache
-from session.decode import DraftDecoder, SamplingParams, text_pieces, until_stop
+from session.continuation import WrittenAnswers, split_final
+from session.decode import LENGTH, STOP, DraftDecoder, text_pieces, until_stop
 from session.media import MediaError
 from session.ov_model import MAX_LOGIT_ROWS, UnsupportedModelError, VisionLanguageModel
 from session.prefill import ENCODING, Estimate, Prefiller, PrefillPlan, Progress
 from session.prompt import Prompt, SessionError, build_prompt, check_messages, check_question, content_parts
-from session.scheduler import Scheduler
+from session.sampling import SamplingParams
+from session.scheduler import Scheduler, Turn
 from session.vision_inputs import MediaProcessor
 
 __all__ = [
@@ -62,11 +66,13 @@ class ChatSession:
         max_cached_prefixes: int = 8,
         max_bytes: int = 2 << 30,
         max_draft_tokens: int = MAX_LOGIT_ROWS - 1,
+        shared_cache: bool = False,
     ):
         """max_cached_prefixes: KV caches that are kept while no answer uses them, within `max_bytes`; features of
         pictures are kept within a quarter of these bytes, and patches within an eighth. The KV caches of answers under
         way are not bounded here. max_draft_tokens: see `session.decode`; at most MAX_LOGIT_ROWS - 1, and with 0 each
-        step gives one token.
+        step gives one token. shared_cache: what is kept serves everybody, and its counts (`Stats`) tell one visitor
+        what another asked; without, it serves the `visitor` it was computed for.
         """
         self.processor = processor
         self._generation_config = model.generation_config
@@ -75,6 +81,8 @@ class ChatSession:
         self._media = MediaProcessor(processor, max_bytes // 8)
         self._prefiller = Prefiller(self._model, LRUCache(max_bytes // 4))
         self._prefixes = PrefixCache(self._model.new_cache, max_cached_prefixes, max_bytes)
+        self._written = WrittenAnswers()
+        self._shared_cache = shared_cache
         self._scheduler = Scheduler(self._model)
 
     def stream(
@@ -83,17 +91,24 @@ class ChatSession:
         *,
         progress: Callable[[Progress], None] = lambda _: None,
         max_visual_tokens: int | None = None,
+        visitor: str = "",
+        continue_final_message: bool = False,
         **options,
     ) -> Answer:
         """The answer to `messages` (see `session.prompt`) in pieces; a character is never cut in two.
 
-        Nothing happens before the first piece is asked for. `options` are those of `session.decode.SamplingParams`,
-        `max_visual_tokens` is for each picture (see `session.vision_inputs`). `progress` is called in the thread that
-        asks for the first piece, while nobody else can compute: it has to be quick. Raises, there too: SessionError for
-        messages that cannot be answered, MediaError for files that cannot be used, TypeError for unknown options.
+        Nothing happens before the first piece is asked for. `options` are those of `session.sampling.SamplingParams`,
+        `max_visual_tokens` is for each picture (see `session.vision_inputs`). `visitor` names who asks: visitors get
+        equal shares of the time, and see nothing of each other. With `continue_final_message` the last message is an
+        answer, and goes on where it ends. `progress` is called in the thread that asks for the first piece, while
+        nobody else can compute: it has to be quick, and cannot ask the session for anything (RuntimeError).
+
+        Raises, there too: SessionError for messages and options that cannot be answered, MediaError for files that
+        cannot be used, TypeError for unknown options.
         """
-        state = AnswerState()
-        return Answer(state, self._texts(state, messages, progress, max_visual_tokens, options))
+        request = Request(messages, self._owner(visitor), max_visual_tokens, None, continue_final_message, options)
+        state = AnswerState(visitor)
+        return Answer(state, self._texts(state, request, progress))
 
     def prepare(
         self,
@@ -101,6 +116,7 @@ class ChatSession:
         *,
         wanted: Callable[[], bool] = lambda: True,
         max_visual_tokens: int | None = None,
+        visitor: str = "",
     ) -> None:
         """Encode the pictures of `messages`, and prefill all that is certain before the text of the last message, which
         comes after its pictures, is there.
@@ -108,15 +124,17 @@ class ChatSession:
         Gives way when a question comes, from whomever, and goes on when it is answered; ends early when it is not
         `wanted` any more. Raises MediaError and SessionError as `stream` does.
         """
+        self._scheduler.refuse_second_turn()
         check_messages(messages)
         *before, last = messages
         media = [part for part in content_parts(last) if part["type"] != "text"]
-        prompt = self._prompt([*before, {"role": last["role"], "content": media}], max_visual_tokens)
-        plan, certain = PrefillPlan(prompt, self._model), self._certain_tokens(prompt)
+        owner = self._owner(visitor)
+        prompt = self._prompt([*before, {"role": last["role"], "content": media}], max_visual_tokens, owner)
+        plan, certain = PrefillPlan(prompt, self._model, owner), self._certain_tokens(prompt)
         done = False
         while not done and wanted():
             if self._scheduler.is_idle():
-                done = self._prepare_more(plan, certain, wanted)
+                done = self._prepare_more(plan, certain, wanted, visitor)
             else:
                 time.sleep(POLL_S)
 
@@ -124,13 +142,13 @@ class ChatSession:
         """Encode and prefill something: OpenVINO arranges its weights at the first inference, for seconds."""
         self.prepare([{"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 64))}]}])
 
-    def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
+    def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None, visitor: str = "") -> Estimate:
         """What it would take to answer `messages` if nothing of them were cached. Opens their files, runs no inference.
 
         Raises MediaError and SessionError as `stream` does, but the last message may be empty as yet.
         """
         check_messages(messages)
-        prompt = self._prompt(messages, max_visual_tokens)
+        prompt = self._prompt(messages, max_visual_tokens, self._owner(visitor))
         visual_tokens = sum(item.tokens for item in prompt.media)
         seconds = self._prefiller.throughput.seconds(visual_tokens, len(prompt.ids))
         return Estimate(len(prompt.ids), visual_tokens, seconds)
@@ -142,27 +160,39 @@ class ChatSession:
 
     def memory(self) -> dict[str, int]:
         """Bytes of each cache. KV caches count as float32: an upper bound, OpenVINO's have 8 bits."""
-        with self._scheduler.turn():
-            kv_caches = self._prefixes.bytes
-        return {"features": self._prefiller.features.bytes, "kv_caches": kv_caches, "patches": self._media.bytes}
+        return {
+            "features": self._prefiller.features.bytes,
+            "kv_caches": self._prefixes.bytes,
+            "patches": self._media.bytes,
+        }
 
     # ---- the path of one answer --------------------------------------------------------------------------------------
 
-    def _texts(
-        self, state: AnswerState, messages: list[dict], progress, max_visual_tokens: int | None, options: dict
-    ) -> Iterator[str]:
+    def _texts(self, state: AnswerState, request: Request, progress) -> Iterator[str]:
         """Messages → prompt → tokens → pieces of text."""
+        if not state.wanted():
+            return
+        messages, begun = request.messages, ""
+        if request.continue_final_message:
+            messages, begun = split_final(messages)
         check_question(messages)
-        params = SamplingParams.from_defaults(self._generation_config, options)
-        plan = PrefillPlan(self._prompt(messages, max_visual_tokens, params.max_new_tokens), self._model)
-        state.stats.prompt_tokens = len(plan)
-        state.stats.visual_tokens = sum(block.tokens for _, block in plan.blocks)
+        params = SamplingParams.from_defaults(self._generation_config, request.options)
+        question = self._prompt(messages, request.max_visual_tokens, request.owner)
+        tokenizer, stats = self.processor.tokenizer, state.stats
+        written = self._written.new(request.owner, question, begun, tokenizer)
+        prompt = replace(question, ids=question.ids + written.tokens)
+        self._check_length(len(prompt.ids) + 1)
+        plan = PrefillPlan(prompt, self._model, request.owner)
+        params = params.within(self._model.context_length - len(plan))
+        stats.prompt_tokens = len(plan)
+        stats.visual_tokens = sum(block.tokens for _, block in plan.blocks)
         tokens = self._tokens(state, plan, params, progress)
         # Interrupted: whoever stopped the answer does not want to hear about it.
         with contextlib.closing(tokens), contextlib.suppress(Interrupted):
-            pieces = text_pieces(tokens, self.processor.tokenizer)
-            if (yield from until_stop(params.stop_strings, pieces)):
-                state.stats.finished = True
+            tokens_of_text = chain(written.pending, written.noting_tokens(tokens))
+            pieces = text_pieces(tokens_of_text, tokenizer, is_cut=lambda: stats.finish_reason == LENGTH)
+            if (yield from until_stop(params.stop_strings, written.noting_text(pieces))):
+                stats.finish(STOP)
 
     def _tokens(self, state: AnswerState, plan: PrefillPlan, params: SamplingParams, progress) -> Iterator[int]:
         """Prefill, then decode: step by step, until a token that ends the answer."""
@@ -170,8 +200,8 @@ class ChatSession:
         prefix: CachedPrefix | None = None
         decoder = DraftDecoder(params, plan.prompt.ids, self._max_draft_tokens)
         try:
-            with self._scheduler.turn(state.wanted, plan):
-                prefix = self._prefixes.take(plan.keys)
+            with self._turn(state, plan):
+                prefix = self._prefixes.take(plan.keys, plan.owner)
             stats.cached_tokens = len(prefix.keys)
             new = decoder.accept(self._prefill(state, prefix, plan, progress), [])
             while True:
@@ -180,13 +210,16 @@ class ChatSession:
                     stats.answer_tokens += 1
                     if token not in params.end_token_ids:
                         yield token
-                if decoder.done:
-                    stats.finished = decoder.ended
+                if decoder.finish_reason:
+                    stats.finish(decoder.finish_reason)
                     return
                 new = self._decode_step(state, prefix, plan, decoder)
         finally:
             if prefix is not None:
                 self._prefixes.release(prefix)
+
+    def _turn(self, state: AnswerState, plan: PrefillPlan) -> Turn:
+        return self._scheduler.turn(state.wanted, plan, state.visitor)
 
     def _prefill(self, state: AnswerState, prefix: CachedPrefix, plan: PrefillPlan, progress) -> np.ndarray:
         """Logits (1, vocabulary) of the prompt's last token. Others have their turn after every picture and every chunk
@@ -195,14 +228,14 @@ class ChatSession:
         to_encode = self._prefiller.blocks_to_encode(prefix, plan)
         tokens_to_encode = sum(block.tokens for _, block in to_encode)
         for index, block in to_encode:
-            with self._scheduler.turn(state.wanted, plan):
+            with self._turn(state, plan):
                 seconds = self._prefiller.throughput.seconds(tokens_to_encode, len(plan) - len(prefix.keys))
                 progress(Progress(ENCODING, index, len(plan.blocks), seconds))
                 tokens_to_encode -= block.tokens
-                self._prefiller.encode(block)
+                self._prefiller.encode(plan, block)
                 state.stats.encoded_tokens += block.tokens
         while len(prefix.keys) < len(plan):
-            with self._scheduler.turn(state.wanted, plan):
+            with self._turn(state, plan):
                 logits = self._prefiller.prefill_chunk(prefix, plan, len(plan), progress)
         return logits[-1:]
 
@@ -214,29 +247,29 @@ class ChatSession:
         tokens = [decoder.ids[-1], *draft]
         position = plan.next_position + len(prefix.keys) - len(plan)
         position_ids = np.tile(np.arange(position, position + len(tokens)), (3, 1))  # text has three equal positions
-        with self._scheduler.turn(state.wanted, plan):
+        with self._turn(state, plan):
             logits = prefix.cache.forward(self._model.embed(tokens), position_ids)
         new = decoder.accept(logits, draft)
         prefix.cache.roll_back(len(tokens) - len(new))  # draft tokens that were rejected
-        prefix.keys += tokens[: len(new)]
+        prefix.keys.extend(tokens[: len(new)])
         state.stats.steps[len(tokens)] = state.stats.steps.get(len(tokens), 0) + 1
         return new
 
     # ---- preparing ---------------------------------------------------------------------------------------------------
 
-    def _prepare_more(self, plan: PrefillPlan, certain: int, wanted: Callable[[], bool]) -> bool:
+    def _prepare_more(self, plan: PrefillPlan, certain: int, wanted: Callable[[], bool], visitor: str) -> bool:
         """Prefill the first `certain` tokens, unless an answer is asked for. Returns whether all are prefilled."""
 
         def may_go_on() -> bool:
             """The caller still wants this, and every answer under way, if any, needs the block being encoded."""
-            digest = self._prefiller.encoding_digest
-            needed = [{block.digest for _, block in answer.blocks} for answer in self._scheduler.answers()]
-            return wanted() and all(digest in digests for digests in needed)
+            encoding, answers = self._prefiller.encoding, self._scheduler.answers()
+            needed = [{answer.features_key(block) for _, block in answer.blocks} for answer in answers]
+            return wanted() and all(encoding in keys for keys in needed)
 
-        with contextlib.suppress(Interrupted), self._scheduler.turn(may_go_on):
-            if self._prefixes.match(plan.keys[:certain]) == certain:
+        with contextlib.suppress(Interrupted), self._scheduler.turn(may_go_on, visitor=visitor):
+            if self._prefixes.match(plan.keys[:certain], plan.owner) == certain:
                 return True
-            prefix = self._prefixes.take(plan.keys[: certain + 1])
+            prefix = self._prefixes.take(plan.keys[: certain + 1], plan.owner)
             try:
                 while len(prefix.keys) < certain:
                     self._prefiller.prefill_chunk(prefix, plan, certain)
@@ -252,11 +285,18 @@ class ChatSession:
             return 0
         return len(prompt.ids) - 1 - prompt.ids[::-1].index(end)
 
-    def _prompt(self, messages: list[dict], max_visual_tokens: int | None, new_tokens: int = 0) -> Prompt:
-        prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens)
-        if len(prompt.ids) + new_tokens > self._model.context_length:
-            raise SessionError(
-                f"This conversation is too long: {len(prompt.ids)} tokens and up to {new_tokens} for the answer, "
-                f"but the model reads {self._model.context_length}. Start a new one, or use fewer or smaller pictures."
-            )
+    def _owner(self, visitor: str) -> str:
+        """Of what is kept for `visitor`."""
+        return "" if self._shared_cache else visitor
+
+    def _prompt(self, messages: list[dict], max_visual_tokens: int | None, owner: str) -> Prompt:
+        prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens, owner)
+        self._check_length(len(prompt.ids))
         return prompt
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self._model.context_length:
+            raise SessionError(
+                f"This conversation is too long: {tokens} tokens, but the model reads "
+                f"{self._model.context_length}. Start a new one, or use fewer or smaller pictures."
+            )

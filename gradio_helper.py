@@ -34,7 +34,7 @@ MAX_WAITING_QUESTIONS = 256  # of all visitors; more are refused as too many
 
 def make_demo(model, processor, *, session: ChatSession | None = None) -> gr.Blocks:
     """The page for chatting with `model`; `session` replaces the ChatSession that is made of the two."""
-    session = session or ChatSession(model, processor)
+    session = session or ChatSession(model, processor, shared_cache=True)  # a notebook is for one person
     with ChatBlocks() as blocks:
         page = lay_out(model, session)
         answers = connect_questions(page)

@@ -55,13 +55,14 @@ def answer_starts(tokens: int) -> Iterator[int]:
 
 def decode(ids: list[int], begin: int, max_draft_tokens: int) -> Counter:
     """Steps of an answer that is `ids[begin:]`, by a model that would sample just these tokens."""
-    from session.decode import DraftDecoder, SamplingParams
+    from session.decode import DraftDecoder
+    from session.sampling import SamplingParams
 
     certain = np.eye(max(ids) + 1, dtype=np.float32)  # row t: logits after which token t is sampled
     decoder = DraftDecoder(SamplingParams(max_new_tokens=len(ids) - begin), ids[:begin], max_draft_tokens)
     decoder.accept(certain[ids[begin : begin + 1]], [])  # the first token comes with the prompt
     steps: Counter = Counter()
-    while not decoder.done:
+    while not decoder.finish_reason:
         draft = decoder.draft()
         at = len(decoder.ids)
         new = decoder.accept(certain[ids[at : at + 1 + len(draft)]], draft)

@@ -23,8 +23,10 @@ class Stats:
     steps: {tokens in one forward pass: how often}, after the first token; more than one where there were draft tokens
     (see `session.decode`).
     first_token_s, total_s: seconds since the first piece was asked for.
-    finished: it ended by itself, with an end token or a stop string; not because it was stopped or reached
-    max_new_tokens.
+    finish_reason: "stop" (an end token or a stop string came), "length" (max_new_tokens, or the model's context is
+    full), "repetition" (it repeated itself endlessly); "" while it grows, and where it was stopped.
+    finished: it ended by itself ("stop").
+    notes: sentences for the reader about the prompt's pictures and videos.
     """
 
     prompt_tokens: int = 0
@@ -35,7 +37,24 @@ class Stats:
     steps: dict[int, int] = field(default_factory=dict)
     first_token_s: float = 0.0
     total_s: float = 0.0
+    finish_reason: str = ""
     finished: bool = False
+    notes: tuple[str, ...] = ()
+
+    def finish(self, reason: str) -> None:
+        self.finish_reason, self.finished = reason, reason == "stop"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `ChatSession.stream` was asked: its arguments. owner: whose cached prefixes and features serve it."""
+
+    messages: list[dict]
+    owner: str
+    max_visual_tokens: int | None
+    json_schema: dict | bool | None
+    continue_final_message: bool
+    options: dict
 
 
 @dataclass
@@ -44,6 +63,7 @@ class AnswerState:
     Answer without references is collected, and its generator closed.
     """
 
+    visitor: str = ""
     stats: Stats = field(default_factory=Stats)
     stopped: threading.Event = field(default_factory=threading.Event)
     started: float = 0.0  # time.perf_counter() when the first piece was asked for
@@ -67,16 +87,25 @@ class Answer(Iterator[str]):
         self._state = state
         self._texts = texts
         self._running = threading.Lock()
+        self._reader = 0  # the thread that has it
 
     def __next__(self) -> str:
+        self._refuse_progress()
         with self._running:
-            if not self._state.started:
-                self._state.started = time.perf_counter()
-            piece = next(self._texts, None)
-            if piece is None:
-                self.stats.total_s = self.stats.total_s or time.perf_counter() - self._state.started
-                raise StopIteration
-            return piece
+            self._reader = threading.get_ident()
+            try:
+                return self._next()
+            finally:
+                self._reader = 0
+
+    def _next(self) -> str:
+        if not self._state.started:
+            self._state.started = time.perf_counter()
+        piece = next(self._texts, None)
+        if piece is None:
+            self.stats.total_s = self.stats.total_s or time.perf_counter() - self._state.started
+            raise StopIteration
+        return piece
 
     def stop(self) -> None:
         """Ends the answer after the forward pass under way (a token, or a chunk of the prompt); encoding a picture is
@@ -87,11 +116,16 @@ class Answer(Iterator[str]):
     def close(self) -> None:
         """Stops the answer, and waits until nothing is computed for it any more.
 
-        Not from `progress`, which is a part of what this would wait for.
+        Not from `progress`, which is a part of what this would wait for: RuntimeError.
         """
         self.stop()
+        self._refuse_progress()
         with self._running:
             self._texts.close()
+
+    def _refuse_progress(self) -> None:
+        if self._running.locked() and self._reader == threading.get_ident():
+            raise RuntimeError("An answer's own `progress` can stop it, but neither close it nor ask for its pieces.")
 
     def pump(self, put: Callable[[str | Stats | BaseException], None]) -> None:
         """Calls `put` with every piece, then with the Stats; or with the error that ended the answer.

@@ -9,6 +9,7 @@ instead of blocks of pages, because OpenVINO's state is one tensor for each laye
 """
 
 import threading
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -34,9 +35,7 @@ class KVCache:
     copy the whole state, which takes as long as a forward pass. A copy has no such gaps.
     """
 
-    def __init__(
-        self, request: ov.InferRequest, wanted: Callable[[], bool], bytes_per_token: int, weights: MappedFile
-    ):
+    def __init__(self, request: ov.InferRequest, wanted: Callable[[], bool], bytes_per_token: int, weights: MappedFile):
         self._request = request
         self._wanted = wanted
         self._bytes_per_token = bytes_per_token
@@ -91,10 +90,14 @@ class KVCache:
 
 @dataclass(eq=False)
 class CachedPrefix:
-    """A KV cache, and for every token in it a key (see `prefill.PrefillPlan`)."""
+    """A KV cache, and for every token in it a key (see `prefill.PrefillPlan`).
+
+    owner: the visitor whom it serves, and nobody else.
+    """
 
     cache: KVCache
-    keys: list[Hashable] = field(default_factory=list)
+    owner: str = ""
+    keys: array = field(default_factory=lambda: array("q"))
 
 
 class PrefixCache:
@@ -117,35 +120,36 @@ class PrefixCache:
 
     @property
     def bytes(self) -> int:
-        self._settle()
-        return self._idle_bytes()
+        """From any thread."""
+        return _bytes_of([*self._idle, *self._released])
 
-    def match(self, keys: list[Hashable]) -> int:
-        """How many of `keys`, from the first on, some cached prefix has."""
+    def match(self, keys: array, owner: str) -> int:
+        """How many of `keys`, from the first on, some cached prefix of the owner has."""
         self._settle()
-        return max((common_length(keys, idle.keys) for idle in self._idle), default=0)
+        return max((common_length(keys, idle.keys) for idle in self._idle if idle.owner == owner), default=0)
 
-    def take(self, keys: list[Hashable]) -> CachedPrefix:
-        """The longest cached prefix of `keys`, for the caller alone until it is released; an empty one where there is
-        none, or none of MIN_PREFIX_SHARE. Never all of `keys`: the last token is computed for its logits.
+    def take(self, keys: array, owner: str) -> CachedPrefix:
+        """The owner's longest cached prefix of `keys`, for the caller alone until it is released; an empty one where
+        there is none, or none of MIN_PREFIX_SHARE. Never all of `keys`: the last token is computed for its logits.
 
         A KV cache that holds no more than that prefix is handed out; else its prefix is copied, because whoever asked
         for the rest may come back.
         """
         self._settle()
         limit = len(keys) - 1
-        shared = [min(limit, common_length(keys, idle.keys)) for idle in self._idle]
+        own = [idle for idle in self._idle if idle.owner == owner]
+        shared = [min(limit, common_length(keys, idle.keys)) for idle in own]
         longest = max(shared, default=0)
         if longest < MIN_PREFIX_SHARE * len(keys):
-            return CachedPrefix(self._new_cache())
-        candidates = [idle for idle, length in zip(self._idle, shared, strict=True) if length == longest]
+            return CachedPrefix(self._new_cache(), owner)
+        candidates = [idle for idle, length in zip(own, shared, strict=True) if length == longest]
         source = min(candidates, key=lambda idle: len(idle.keys))  # the one that has the least beyond it
         if len(source.keys) == longest:
             self._idle.remove(source)
             return source
         self._idle.remove(source)
         self._idle.append(source)  # the most recently used
-        copy = CachedPrefix(self._new_cache(), keys[:longest])
+        copy = CachedPrefix(self._new_cache(), owner, keys[:longest])
         copy.cache.copy_from(source.cache, longest)
         return copy
 
@@ -164,23 +168,33 @@ class PrefixCache:
         keys = prefix.keys
         if not keys or prefix.cache.length != len(keys):
             return
-        if any(common_length(keys, idle.keys) == len(keys) for idle in self._idle):
-            return
-        self._idle = [idle for idle in self._idle if common_length(keys, idle.keys) < len(idle.keys)]
-        self._idle.append(prefix)
-        while len(self._idle) > self._max_idle or (self._idle_bytes() > self._max_bytes and self._idle):
+        kept = []
+        for idle in self._idle:
+            shared = common_length(keys, idle.keys) if idle.owner == prefix.owner else 0
+            if shared == len(keys):
+                return
+            if shared < len(idle.keys):
+                kept.append(idle)
+        self._idle = [*kept, prefix]
+        while len(self._idle) > self._max_idle or (_bytes_of(self._idle) > self._max_bytes and self._idle):
             del self._idle[0]
 
-    def _idle_bytes(self) -> int:
-        return sum(prefix.cache.bytes for prefix in self._idle)
+
+def _bytes_of(prefixes: list[CachedPrefix]) -> int:
+    return sum(prefix.cache.bytes for prefix in prefixes)
 
 
-def common_length(a: list[Hashable], b: list[Hashable]) -> int:
-    """Length of the longest common prefix: common_length([1, 2, 3], [1, 2, 4]) is 2."""
+def common_length(a: array, b: array) -> int:
+    """Length of the longest common prefix of two arrays of 64-bit integers: 2 for (1, 2, 3) and (1, 2, 4).
+
+    By NumPy, because it is asked in somebody's turn, for every cached prefix: 64 times 32 000 keys take 1 ms.
+    """
     length = min(len(a), len(b))
-    if a[:length] == b[:length]:
-        return length
-    return next(i for i in range(length) if a[i] != b[i])
+    if not length:
+        return 0
+    differ = np.frombuffer(a, np.int64, length) != np.frombuffer(b, np.int64, length)
+    first = int(differ.argmax())
+    return first if differ[first] else length
 
 
 class LRUCache:

@@ -1,22 +1,14 @@
 """Decode: from logits to tokens, several in one step where they can be drafted, and from tokens to pieces of text.
 
-Here: sampling parameters, sampling with Transformers' own processors in `generate`'s order, draft tokens, detokenizing,
-stop strings. Not here: where logits come from (`caches.KVCache.forward`), beams, several answers at once.
+Here: draft tokens, why an answer ends, detokenizing, stop strings. Not here: how one token is taken
+(`session.sampling`), where logits come from (`caches.KVCache.forward`), beams, several answers at once.
 """
 
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import numpy as np
-import torch
-from transformers import (
-    LogitsProcessorList,
-    MinNewTokensLengthLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+
+from session.sampling import Sampler, SamplingParams
 
 INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a tokenizer makes of the first bytes of a character
 MAX_NGRAM = 3  # latest tokens that are looked up; where these never stood before, fewer
@@ -24,91 +16,26 @@ MIN_ACCEPTANCE = 0.12  # of drafts, for one upon a match of a single token: what
 FIRST_ACCEPTANCE = 0.1  # taken for the share of drafts that are accepted, as long as nothing is known
 ACCEPTANCE_WEIGHT = 0.1  # of the latest draft in that share
 
+STOP, LENGTH, REPETITION = "stop", "length", "repetition"  # why an answer ended; the first two are OpenAI's words
+MIN_REPEATED = 300  # tokens that repeat one run before an answer counts as endless
+MIN_TIMES = 5  # that the run came in a row, however long it is
+MAX_RUN = 400  # tokens in the run
+PROBE = 32  # latest tokens that are looked up to find the run
+CHECK_EVERY = 16  # tokens
 
-@dataclass(frozen=True)
-class SamplingParams:
-    """How to generate an answer, by `generate`'s names; other settings of a generation_config are not heeded.
 
-    seed: of this answer alone; without it, sampling draws from torch's global generator, as `generate` does.
-    stop: a string, or several, that end the answer and are not part of it.
-    eos_token_id: one token, or several, that end it.
+def repeats_endlessly(text: str) -> bool:
+    """Whether `text` (tokens of an answer, a character each) ends with one run of tokens, over and over.
+
+    The run must have come at least MIN_TIMES in a row and fill MIN_REPEATED tokens: rows of a table, of zeros or of
+    dashes repeat themselves as well, but not for so long.
     """
-
-    max_new_tokens: int = 256
-    min_new_tokens: int | None = None
-    do_sample: bool = False
-    temperature: float | None = None
-    top_k: int | None = 50  # what `generate` takes where neither caller nor model say
-    top_p: float | None = None
-    repetition_penalty: float | None = None
-    eos_token_id: int | list[int] | None = None
-    seed: int | None = None
-    stop: str | tuple[str, ...] = ()
-
-    @classmethod
-    def from_defaults(cls, defaults, given: dict) -> "SamplingParams":
-        """`given` overrides `defaults`, a GenerationConfig; max_new_tokens is never taken from `defaults`.
-
-        Raises TypeError for a name that is not in the list above, ValueError for an empty stop string and for less than
-        one new token.
-        """
-        names = [field.name for field in fields(cls)]
-        if unknown := sorted(given.keys() - set(names)):
-            raise TypeError(f"Unknown option {', '.join(unknown)}; there are {', '.join(names)}.")
-        if "" in cls(stop=given.get("stop", ())).stop_strings:
-            raise ValueError("An empty stop string would end every answer before it begins.")
-        max_new_tokens = given.get("max_new_tokens", cls.max_new_tokens)
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens is {max_new_tokens}; an answer has at least one token.")
-        from_model = {name: getattr(defaults, name, None) for name in names}
-        from_model = {name: value for name, value in from_model.items() if value is not None}
-        return cls(**(from_model | given | {"max_new_tokens": max_new_tokens}))
-
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
-    @property
-    def end_token_ids(self) -> list[int]:
-        if self.eos_token_id is None:
-            return []
-        return [self.eos_token_id] if isinstance(self.eos_token_id, int) else list(self.eos_token_id)
-
-
-class Sampler:
-    """Takes the next token: the most likely one, or one drawn from what the parameters leave of the distribution."""
-
-    def __init__(self, params: SamplingParams, prompt_tokens: int):
-        self._do_sample = params.do_sample
-        self._generator = None if params.seed is None else torch.Generator().manual_seed(params.seed)
-        self._processors = LogitsProcessorList(_processors(params, prompt_tokens))
-
-    def sample(self, ids: list[int], logits: np.ndarray) -> int:
-        """ids: all tokens so far, the prompt's too. logits: (vocabulary,)."""
-        if not self._do_sample and not self._processors:
-            return int(logits.argmax())  # without tensors: a tenth of the time
-        scores = torch.from_numpy(logits).float()[None]
-        if self._processors:
-            scores = self._processors(torch.tensor([ids]), scores)
-        if not self._do_sample:
-            return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=self._generator))
-
-
-def _processors(params: SamplingParams, prompt_tokens: int) -> Iterator:
-    """In the order in which `generate` applies them."""
-    if params.repetition_penalty not in (None, 1.0):
-        yield RepetitionPenaltyLogitsProcessor(params.repetition_penalty)
-    if params.min_new_tokens and params.end_token_ids:
-        yield MinNewTokensLengthLogitsProcessor(prompt_tokens, params.min_new_tokens, params.end_token_ids)
-    if not params.do_sample:
-        return
-    if params.temperature not in (None, 1.0):
-        yield TemperatureLogitsWarper(params.temperature)
-    if params.top_k:
-        yield TopKLogitsWarper(params.top_k)
-    if params.top_p is not None and params.top_p < 1.0:
-        yield TopPLogitsWarper(params.top_p)
+    at = text.rfind(text[-PROBE:], max(0, len(text) - PROBE - MAX_RUN), len(text) - 1)
+    if len(text) < MIN_REPEATED or at < 0:
+        return False
+    run = len(text) - PROBE - at
+    repeated = max(MIN_REPEATED, MIN_TIMES * run)
+    return len(text) >= repeated and text[-repeated:-run] == text[-repeated + run :]
 
 
 class DraftDecoder:
@@ -126,22 +53,16 @@ class DraftDecoder:
 
     def __init__(self, params: SamplingParams, prompt_ids: list[int], max_draft_tokens: int):
         self.ids = list(prompt_ids)
+        self.finish_reason = ""  # STOP, LENGTH or REPETITION when there is nothing more to come
+        self._prompt_tokens = len(prompt_ids)
         self._end_token_ids = params.end_token_ids
+        self._stop_repetition = params.stop_repetition
         self._max_draft_tokens = max_draft_tokens
         self._acceptance = FIRST_ACCEPTANCE  # share of drafts whose first token is accepted; the latest weigh most
         self._accepted_in_a_row = 0  # drafts, each as a whole
         self._sampler = Sampler(params, len(prompt_ids))
         self._tokens_left = params.max_new_tokens
         self._searchable = "".join(map(chr, self.ids))  # a character for each token: searched at the speed of C
-
-    @property
-    def done(self) -> bool:
-        return self._tokens_left == 0 or self.ended
-
-    @property
-    def ended(self) -> bool:
-        """The model ended the answer itself."""
-        return self.ids[-1] in self._end_token_ids
 
     def draft(self) -> list[int]:
         """The tokens that may come next; at most one less than may still be generated."""
@@ -166,11 +87,22 @@ class DraftDecoder:
             self.ids.append(token)
             self._searchable += chr(token)
             self._tokens_left -= 1
-            if self.done or token != drafted:
+            self.finish_reason = self._why_it_ends()
+            if self.finish_reason or token != drafted:
                 break
         if draft:
             self._count_acceptance(first=new[0] == draft[0], all_=len(new) > len(draft))
         return new
+
+    def _why_it_ends(self) -> str:
+        if self.ids[-1] in self._end_token_ids:
+            return STOP
+        if self._tokens_left == 0:
+            return LENGTH
+        written = len(self.ids) - self._prompt_tokens
+        if self._stop_repetition and written % CHECK_EVERY == 0:
+            return REPETITION if repeats_endlessly(self._searchable[self._prompt_tokens :]) else ""
+        return ""
 
     def _count_acceptance(self, first: bool, all_: bool) -> None:
         """Of a draft: its first token is accepted; all of its tokens are."""
@@ -181,8 +113,11 @@ class DraftDecoder:
 # ---- from tokens to text ---------------------------------------------------------------------------------------------
 
 
-def text_pieces(tokens: Iterable[int], tokenizer) -> Iterator[str]:
-    """Text of `tokens`, without control tokens. A character may take several tokens: it waits for the last of them."""
+def text_pieces(tokens: Iterable[int], tokenizer, is_cut: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    """Text of `tokens`, without control tokens. A character may take several tokens: it waits for the last of them.
+
+    is_cut: asked after the last token; where more might have come, an incomplete character is left out.
+    """
     pending: list[int] = []
     for token in tokens:
         pending.append(token)
@@ -190,7 +125,8 @@ def text_pieces(tokens: Iterable[int], tokenizer) -> Iterator[str]:
         if text and not text.endswith(INCOMPLETE):
             yield text
             pending = []
-    if text := tokenizer.decode(pending, skip_special_tokens=True):
+    text = tokenizer.decode(pending, skip_special_tokens=True)
+    if text and not is_cut():
         yield text
 
 

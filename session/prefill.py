@@ -4,7 +4,9 @@ Here: what identifies each token of a prompt, one chunk, the features of picture
 whose turn it is (`scheduler`), OpenVINO (`ov_model`).
 """
 
-from collections.abc import Callable, Hashable, Iterator
+import hashlib
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -52,16 +54,17 @@ class Estimate:
 class PrefillPlan:
     """What has to be in the KV cache before the first token of an answer.
 
-    keys: for every token a key that equals another's only for the same token. Two pictures have the same placeholder
-    ids, so a visual token's key is the digest of its vision block and its index there. position_ids: (3, tokens);
-    next_position: of the first token after the prompt. blocks: (index of its first visual token, vision block), in
-    order.
+    owner: the visitor whose cached prefixes and features it may use. keys: for every token a 64-bit number; where the
+    keys before are equal too, it equals another's only for the same token. Two pictures have the same placeholder ids,
+    so the key of a visual token is made of the digest of its vision block. position_ids: (3, tokens); next_position:
+    of the first token after the prompt. blocks: (index of its first visual token, vision block), in order.
     """
 
-    def __init__(self, prompt: Prompt, model: VisionLanguageModel):
+    def __init__(self, prompt: Prompt, model: VisionLanguageModel, owner: str = ""):
         self.prompt = prompt
+        self.owner = owner
         self.position_ids, self.next_position = model.position_ids(prompt)
-        self.keys: list[Hashable] = []
+        self.keys = array("q")
         self.blocks: list[tuple[int, VisionBlock]] = []
         media = iter(prompt.media)
         while len(self.keys) < len(prompt.ids):
@@ -72,10 +75,14 @@ class PrefillPlan:
             item = next(media)
             for block in item.blocks:
                 self.blocks.append((len(self.keys), block))
-                self.keys += [(item.kind, item.seconds, block.digest, i) for i in range(block.tokens)]
+                self.keys.extend([visual_key(item.kind, item.seconds, block)] * block.tokens)
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def features_key(self, block: VisionBlock) -> tuple[str, bytes]:
+        """Of the block's features among those of all visitors."""
+        return self.owner, block.digest
 
     def blocks_within(self, start: int, stop: int) -> Iterator[tuple[int, int, VisionBlock]]:
         """(index of the block, index of its first token, block) of all that have tokens in start … stop - 1."""
@@ -84,23 +91,29 @@ class PrefillPlan:
                 yield index, first, block
 
 
+def visual_key(kind: str, seconds: float | None, block: VisionBlock) -> int:
+    """A negative number (those of text are token ids) for what the tokens of a block are to the language model."""
+    digest = hashlib.blake2b(repr((kind, seconds)).encode() + block.digest, digest_size=8).digest()
+    return -1 - int.from_bytes(digest, "big") // 2
+
+
 class Prefiller:
     """Prefills with `model`, for one thread at a time.
 
-    features: a cache of what the vision encoder computed, (visual tokens, hidden), by the digest of the block.
+    features: a cache of what the vision encoder computed, (visual tokens, hidden), by `PrefillPlan.features_key`.
     """
 
     def __init__(self, model: VisionLanguageModel, features: LRUCache):
         self.model = model
         self.features = features
         self.throughput = ThroughputEstimate()
-        self.encoding_digest: bytes | None = None  # of the block that is being encoded right now
+        self.encoding: tuple[str, bytes] | None = None  # key of the features that are being computed right now
 
     def blocks_to_encode(self, prefix: CachedPrefix, plan: PrefillPlan) -> list[tuple[int, VisionBlock]]:
         """(index, block) of those behind `prefix` whose features are not cached (any more); equal blocks once."""
         found: dict[bytes, tuple[int, VisionBlock]] = {}
         for index, _, block in plan.blocks_within(len(prefix.keys), len(plan)):
-            if self.features.get(block.digest) is None:
+            if self.features.get(plan.features_key(block)) is None:
                 found.setdefault(block.digest, (index, block))
         return list(found.values())
 
@@ -120,7 +133,7 @@ class Prefiller:
         stop = min(limit, start + CHUNK_TOKENS)
         embeddings = self.model.embed(plan.prompt.ids[start:stop])
         for _, first, block in plan.blocks_within(start, stop):
-            features = self.encode(block)
+            features = self.encode(plan, block)
             begin, end = max(start, first), min(stop, first + block.tokens)
             embeddings[begin - start : end - start] = features[begin - first : end - first]
         progress(Progress(PREFILLING, start, len(plan), self.throughput.seconds(0, len(plan) - start)))
@@ -129,17 +142,18 @@ class Prefiller:
         prefix.keys += plan.keys[start:stop]
         return logits
 
-    def encode(self, block: VisionBlock) -> np.ndarray:
-        """Features (visual tokens, hidden) of a block, cached or new. Raises Interrupted."""
-        features = self.features.get(block.digest)
+    def encode(self, plan: PrefillPlan, block: VisionBlock) -> np.ndarray:
+        """Features (visual tokens, hidden) of a block of `plan`, cached or new. Raises Interrupted."""
+        key = plan.features_key(block)
+        features = self.features.get(key)
         if features is None:
-            self.encoding_digest = block.digest
+            self.encoding = key
             try:
                 with self.throughput.measured(ENCODING, block.tokens):
                     features = self.model.encode(block)
             finally:
-                self.encoding_digest = None
-            self.features.put(block.digest, features)
+                self.encoding = None
+            self.features.put(key, features)
         return features
 
 

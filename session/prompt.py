@@ -67,17 +67,21 @@ def content_parts(message: dict) -> list[dict]:
 
 
 def build_prompt(
-    processor, messages: list[dict], media: MediaProcessor | None = None, max_visual_tokens: int | None = None
+    processor,
+    messages: list[dict],
+    media: MediaProcessor | None = None,
+    max_visual_tokens: int | None = None,
+    owner: str = "",
 ) -> Prompt:
     """Tokens and media of `messages`. Raises MediaError.
 
-    media: a MediaProcessor that may know some of the files. max_visual_tokens: see `MediaProcessor.process`.
+    media: a MediaProcessor that may know some of the files. max_visual_tokens, owner: see `MediaProcessor.process`.
 
     For text without control tokens the same, token for token, as
     `processor(text=[template], images=..., videos=...)`.
     """
     media = media or MediaProcessor(processor)
-    stand_ins = _StandIns(lambda part: media.process(part, max_visual_tokens))
+    stand_ins = _StandIns(lambda part: media.process(part, max_visual_tokens, owner))
     skeleton = []
     for message in messages:
         content = [stand_ins.replace(part) for part in content_parts(message)]

@@ -101,17 +101,17 @@ class MediaProcessor:
         per_token = _pixels_per_token(images)
         return images.size["shortest_edge"] // per_token, images.size["longest_edge"] // per_token
 
-    def process(self, part: dict, max_visual_tokens: int | None = None) -> MediaItem:
+    def process(self, part: dict, max_visual_tokens: int | None = None, owner: str = "") -> MediaItem:
         """The media item of an image or video part of a message. Raises MediaError.
 
         max_visual_tokens: for a picture, or for each temporal slice of a video; by default as many as the processor is
-        set to.
+        set to. owner: the visitor whose kept patches may serve.
         """
         make = _process_image if part["type"] == "image" else _process_video
         identity = _identity(part[part["type"]])
         if identity is None:
             return make(self._processor, part, max_visual_tokens)
-        key = (part["type"], identity, max_visual_tokens)
+        key = (owner, part["type"], identity, max_visual_tokens)
         item = self._cache.get(key)
         if item is None:
             item = make(self._processor, part, max_visual_tokens)

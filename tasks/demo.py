@@ -66,10 +66,11 @@ def serve(args: argparse.Namespace) -> None:
     print(f"Loading {folder} on {device}", flush=True)
     model, processor = open_model(folder, device)
 
+    from adapters.loopback import LOOPBACK
     from chat_session import ChatSession
     from gradio_helper import make_demo
 
-    session = ChatSession(model, processor)
+    session = ChatSession(model, processor, shared_cache=args.host in LOOPBACK)
     print(self_check(model, processor), flush=True)
     threading.Thread(target=session.warm_up, daemon=True).start()  # gives way to the first question
     make_demo(model, processor, session=session).launch(server_name=args.host, server_port=args.port)

@@ -188,11 +188,18 @@ def test_media_that_cannot_be_used_leave_the_session_usable(block):
 
 def test_a_conversation_longer_than_the_window_is_refused_with_both_lengths():
     tokens = build_inputs(PROCESSOR, HELLO)["input_ids"].shape[1]
-    session = session_on(saying("Hi.", PROCESSOR, window=tokens + 10))
-    with pytest.raises(SessionError, match=f"{tokens} tokens and up to 11 .* the model reads {tokens + 10}"):
-        list(session.stream(HELLO, max_new_tokens=11))
+    session = session_on(saying("Hi.", PROCESSOR, window=tokens))
+    with pytest.raises(SessionError, match=f"{tokens + 1} tokens, but the model reads {tokens}"):
+        list(session.stream(HELLO))
     assert session.model.calls == []
-    assert "".join(session.stream(HELLO, max_new_tokens=10)) == "Hi."
+
+
+@pytest.mark.parametrize("length", [None, 3, 4000])
+def test_an_answer_is_cut_to_what_the_window_has_room_for(length):
+    tokens = build_inputs(PROCESSOR, HELLO)["input_ids"].shape[1]
+    session = session_on(saying("a" * 9, PROCESSOR, window=tokens + 3))
+    answer, stats = asked(session, HELLO, max_new_tokens=length)
+    assert (answer, stats.finish_reason) == ("aaa", "length")
 
 
 # ---- streaming ------------------------------------------------------------------------------------------------------
@@ -298,28 +305,42 @@ def test_closing_from_another_thread_stops_the_model_within_a_token():
     assert "".join(session.stream(HELLO, max_new_tokens=5)) == "aaaaa"
 
 
-def test_an_answer_closed_before_it_began_computes_nothing():
+@pytest.mark.parametrize("end", ["close", "stop"])
+def test_an_answer_ended_before_it_began_computes_nothing(end):
     session = session_on(saying("Hi.", PROCESSOR))
     pieces = session.stream(HELLO)
-    pieces.close()
+    getattr(pieces, end)()
     assert list(pieces) == [] and session.model.calls == []
 
 
-@pytest.mark.parametrize("options, finished", [
-    ({}, True), ({"max_new_tokens": 4}, True), ({"max_new_tokens": 3}, False), ({"stop": "bc"}, True),
-    ({"stop": "c", "max_new_tokens": 3}, True), ({"stop": "x", "max_new_tokens": 3}, False),
+@pytest.mark.parametrize("ask", [
+    lambda session, answer: next(answer), lambda session, answer: answer.close(),
+    lambda session, answer: list(session.stream(HELLO)), lambda session, answer: session.prepare([user(image(SQUARE))]),
+], ids=["its pieces", "its end", "another answer", "preparing"])
+def test_progress_that_asks_the_session_is_refused_instead_of_waiting_for_ever(ask):
+    session = session_on(saying("abc", PROCESSOR))
+    answer = session.stream(HELLO, progress=lambda _: ask(session, answer))
+    with pytest.raises(RuntimeError, match="progress"):
+        list(answer)
+    assert asked(session, HELLO)[0] == "abc"
+
+
+@pytest.mark.parametrize("options, why", [
+    ({}, "stop"), ({"max_new_tokens": 4}, "stop"), ({"max_new_tokens": 3}, "length"), ({"stop": "bc"}, "stop"),
+    ({"stop": "c", "max_new_tokens": 3}, "stop"), ({"stop": "x", "max_new_tokens": 3}, "length"),
 ])
-def test_an_answer_says_whether_it_ended_by_itself(options, finished):
+def test_an_answer_says_why_it_ended(options, why):
     _, stats = asked(session_on(saying("abc", PROCESSOR)), HELLO, **options)  # three tokens and the one that ends it
-    assert stats.finished is finished
+    assert (stats.finish_reason, stats.finished) == (why, why == "stop")
 
 
 def test_an_answer_that_was_stopped_has_not_ended_by_itself():
     answer = session_on(saying("abc", PROCESSOR)).stream(HELLO)
     next(answer)
+    assert answer.stats.finish_reason == ""
     answer.stop()
     list(answer)
-    assert not answer.stats.finished
+    assert (answer.stats.finish_reason, answer.stats.finished) == ("", False)
 
 
 def test_a_dropped_answer_is_closed_and_what_it_read_is_kept():
@@ -377,6 +398,35 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_session_usable(python_heeds_ctrl
         session.model.allow()
         assert other is None or other.result() == "a"
     assert list(session.stream(HELLO)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("calls", range(1, 12))
+def test_a_second_ctrl_c_while_the_first_is_heeded_leaves_the_session_usable(calls):
+    """It comes before the n-th line of the scheduler after the first one: nobody waits for a turn that is over."""
+    session, left = session_on(saying("ab", PROCESSOR)), [None]
+
+    def interrupt(frame, event, argument):
+        if not frame.f_code.co_filename.endswith("scheduler.py"):
+            return None
+        if event == "line" and left[0] is not None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+        return interrupt
+
+    def first(progress):
+        left[0] = calls
+        raise KeyboardInterrupt
+
+    sys.settrace(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(session.stream(HELLO, progress=first))
+    finally:
+        sys.settrace(None)
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(list, session.stream(HELLO)).result(10) == ["a", "b"]
+    session.prepare([user(image(SQUARE))])
 
 
 def test_two_answers_read_in_turns_by_one_thread_do_not_mix_or_wait_for_each_other():
@@ -555,6 +605,118 @@ def test_the_seconds_left_fall_while_a_prompt_is_read(monkeypatch):
     left = [p.seconds_left for p in told]
     assert len(left) > 4 and left[-1] < left[0]
     assert left == sorted(left, reverse=True)
+
+
+# ---- visitors -------------------------------------------------------------------------------------------------------
+
+def test_what_one_visitor_asked_and_showed_tells_another_nothing():
+    """`cached_tokens` gave away another's PIN, digit by digit, and whether a picture had been shown before."""
+    session = session_on(echoing(PROCESSOR))
+    secret = [user(image(SQUARE), text("My PIN is 4711. Keep it."))]
+    session.prepare([user(image(SQUARE))], visitor="a")
+    asked(session, secret, visitor="a")
+    _, stats = asked(session, secret, visitor="b")
+    assert (stats.cached_tokens, stats.encoded_tokens) == (0, stats.visual_tokens)
+    for visitor in "ab":
+        _, again = asked(session, secret, visitor=visitor)
+        assert (again.cached_tokens, again.encoded_tokens) == (again.prompt_tokens - 1, 0)
+
+
+def test_opened_files_are_kept_for_one_visitor_only(tmp_path):
+    SQUARE.save(tmp_path / "a.png")
+    session, kept = session_on(echoing(PROCESSOR)), []
+    for visitor in "aab":
+        asked(session, [user(image(str(tmp_path / "a.png")), text("abc"))], visitor=visitor)
+        kept.append(session.memory()["patches"])
+    assert kept[0] == kept[1] and kept[2] == 2 * kept[0] > 0
+
+
+def test_a_shared_cache_serves_everybody():
+    session = session_on(echoing(PROCESSOR), shared_cache=True)
+    question = [user(image(SQUARE), text("abc"))]
+    asked(session, question, visitor="a")
+    _, stats = asked(session, question, visitor="b")
+    assert (stats.cached_tokens, stats.encoded_tokens) == (stats.prompt_tokens - 1, 0)
+
+
+def test_many_answers_of_one_visitor_take_no_more_from_another_than_one_would():
+    said = PROCESSOR.tokenizer("a" * 200)["input_ids"]
+    session = session_on(FakeModel(lambda inputs: said))
+    greedy = [session.stream(HELLO, visitor="greedy") for _ in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        running = [pool.submit(list, answer) for answer in greedy]
+        while len(session.model.said) < 200:
+            time.sleep(0.01)
+        before = len(session.model.said)
+        other = "".join(session.stream(HELLO, max_new_tokens=20, visitor="other"))
+        meanwhile = len(session.model.said) - before - 20
+        for answer in greedy:
+            answer.stop()
+        assert all(future.result(30) for future in running)
+    assert other == "a" * 20
+    assert meanwhile < 150, "each of the 20 would have had its turn 20 times: 400"
+
+
+# ---- going on -------------------------------------------------------------------------------------------------------
+
+def letters(inputs: dict):
+    """The alphabet, from where the answer in the prompt ends."""
+    answer = PROCESSOR.tokenizer.decode(inputs["input_ids"][0]).rpartition("assistant\n")[2]
+    return PROCESSOR.tokenizer("abc你好xyz"[len(answer):])["input_ids"]
+
+
+def test_an_answer_goes_on_where_it_was_cut_from_what_is_kept():
+    session = session_on(FakeModel(letters))
+    answer, first = asked(session, HELLO, max_new_tokens=2)
+    messages = [*HELLO, {"role": "assistant", "content": answer}]
+    more, stats = asked(session, messages, max_new_tokens=1, continue_final_message=True)
+    assert (answer, more) == ("ab", "c")
+    assert (first.finish_reason, stats.finish_reason) == ("length", "length")
+    assert stats.prompt_tokens == first.prompt_tokens + 2 and stats.cached_tokens == stats.prompt_tokens - 1
+    messages = [*HELLO, {"role": "assistant", "content": answer + more}]
+    assert asked(session, messages, continue_final_message=True)[0] == "你好xyz"
+
+
+def test_an_answer_cut_within_a_character_goes_on_with_that_character():
+    said = PROCESSOR.tokenizer("ab你好")["input_ids"]  # a token for each byte
+    prompt = build_inputs(PROCESSOR, HELLO)["input_ids"].shape[1]
+    session = session_on(FakeModel(lambda inputs: said[inputs["input_ids"].shape[1] - prompt:]))
+    for tokens in range(1, len(said)):
+        answer, _ = asked(session, HELLO, max_new_tokens=tokens)
+        more, stats = asked(session, [*HELLO, {"role": "assistant", "content": answer}], continue_final_message=True)
+        assert answer + more == "ab你好" and "�" not in answer
+        assert stats.cached_tokens == prompt + tokens - 1
+
+
+def test_an_answer_that_was_stopped_goes_on_too():
+    session = session_on(FakeModel(letters))
+    answer = session.stream(HELLO)
+    begun = next(answer) + next(answer)
+    answer.close()
+    more, stats = asked(session, [*HELLO, {"role": "assistant", "content": begun}], continue_final_message=True)
+    assert begun + more == "abc你好xyz"
+    assert stats.cached_tokens == stats.prompt_tokens - 1
+
+
+def test_an_answer_in_other_words_than_were_written_goes_on_as_text():
+    session = session_on(FakeModel(letters))
+    asked(session, HELLO)
+    more, stats = asked(session, [*HELLO, {"role": "assistant", "content": "ABC"}], continue_final_message=True)
+    assert more == "你好xyz" and stats.cached_tokens == stats.prompt_tokens - 3
+
+
+@pytest.mark.parametrize("messages", [[], HELLO, [*HELLO, {"role": "assistant", "content": [image(SQUARE)]}]])
+def test_only_an_answer_can_go_on(messages):
+    with pytest.raises(SessionError, match="no answer to go on with"):
+        list(session_on(saying("Hi.", PROCESSOR)).stream(messages, continue_final_message=True))
+
+
+def test_an_answer_that_filled_the_window_cannot_go_on():
+    tokens = build_inputs(PROCESSOR, HELLO)["input_ids"].shape[1]
+    session = session_on(FakeModel(letters, window=tokens + 3))
+    answer, _ = asked(session, HELLO)
+    with pytest.raises(SessionError, match="too long"):
+        list(session.stream([*HELLO, {"role": "assistant", "content": answer}], continue_final_message=True))
 
 
 def test_preparing_refuses_what_a_question_refuses():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from session.decode import DraftDecoder, SamplingParams
+from session.decode import DraftDecoder
+from session.sampling import SamplingParams
 
 VOCABULARY = 50
 
@@ -58,12 +59,12 @@ def test_drafts_more_after_two_drafts_that_were_accepted_and_one_after_a_rejecte
     assert begun.draft() == [3]
 
 
-@pytest.mark.parametrize(("options", "chosen"), [({"max_new_tokens": 2}, [2, 3]), ({"eos_token_id": 3}, [2, 3])])
-def test_ends_within_a_draft(options, chosen):
+@pytest.mark.parametrize(("options", "why"), [({"max_new_tokens": 2}, "length"), ({"eos_token_id": 3}, "stop")])
+def test_ends_within_a_draft(options, why):
     begun = writing([1, 2, 3, 4, 5, 1], **options)
-    assert begun.accept(rows(2, 3, 4), [2, 3]) == chosen
-    assert begun.done
-    assert begun.ids[-2:] == chosen
+    assert begun.accept(rows(2, 3, 4), [2, 3]) == [2, 3]
+    assert begun.finish_reason == why
+    assert begun.ids[-2:] == [2, 3]
 
 
 def test_drafts_nothing_beyond_the_last_token_that_may_be_generated():
@@ -86,3 +87,16 @@ def test_a_seed_draws_once_for_every_token():
             draft = [token + wrong for token in expected[len(new) :][:2]]
             new += begun.accept(np.repeat(flat, len(draft) + 1, axis=0), draft)
         assert new[:12] == expected
+
+
+def test_an_endless_answer_ends_where_the_caller_wants_that():
+    for wanted, why in ((True, "repetition"), (False, "length")):
+        begun = writing([1, 2, 3], max_new_tokens=1000, stop_repetition=wanted)
+        written = 0
+        while not begun.finish_reason:
+            draft = begun.draft()
+            after = len(begun.ids)
+            new = begun.accept(rows(*(10 + (after + n) % 7 for n in range(len(draft) + 1))), draft)
+            written += len(new)
+        assert begun.finish_reason == why
+        assert written < 400 if wanted else written == 1000
