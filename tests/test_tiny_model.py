@@ -207,13 +207,15 @@ def test_training_interrupted_and_resumed_gives_the_same_weights(tmp_path, loade
 
     monkeypatch.setattr(train, "build_processor", lambda: loaded[1])  # the shipped one: building it takes long
     options = argparse.Namespace(
-        stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, int4=False, folder=tmp_path / "whole"
-    )
+        stage="vision", steps=4, start=None, rate=1.0, seed=0, bfloat16=False, int4=False, folder=tmp_path / "whole",
+        size=1.0, workers=0,
+    )  # fmt: skip
     whole = train.Trainer(options)
     whole.train()
     options.folder = tmp_path / "parts"
     first = train.Trainer(options)
     first.train(until=2)
+    options.workers = 2  # who draws changes nothing
     second = train.Trainer(options)
     assert second.step == 2
     second.train()
@@ -227,8 +229,9 @@ def test_training_can_go_on_from_a_shipped_model_with_its_own_tokenizer(tmp_path
     from tiny_model.training import train
 
     options = argparse.Namespace(
-        stage="joint", steps=1, start=str(tiny_dir), rate=1.0, seed=0, bfloat16=False, int4=True, folder=tmp_path
-    )
+        stage="joint", steps=1, start=str(tiny_dir), rate=1.0, seed=0, bfloat16=False, int4=True, folder=tmp_path,
+        size=1.0, workers=0,
+    )  # fmt: skip
     trainer = train.Trainer(options)
     assert trainer.processor.tokenizer.get_vocab() == loaded[1].tokenizer.get_vocab()
     shipped = loaded[0].state_dict()

@@ -323,8 +323,12 @@ def _size_before_resizing(rng, height: int, width: int) -> tuple[int, int]:
 
 
 def _resized(rng, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Bring a picture to `size` as the processor would; sometimes with noise, as a camera or JPEG leaves."""
+    """Bring a picture to `size` as the processor would; sometimes lit unevenly, as on a desk, and with noise, as a
+    camera or JPEG leaves.
+    """
     image = image.resize(size, Image.Resampling.BICUBIC)
+    if rng.random() < 0.2:
+        image = textures.lit_unevenly(rng, image)
     return textures.grain(rng, image) if rng.random() < 0.2 else image
 
 

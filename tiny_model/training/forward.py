@@ -49,15 +49,16 @@ def position_ids(model, batch) -> torch.Tensor:
     A picture may also stand in a branch, if it is the only branch of its row.
     """
     t, h, w = batch.grid
-    prefix_length = int((batch.branch[0] == 0).sum())
+    input_ids, branch = batch.input_ids.cpu(), batch.branch.cpu()  # a GPU would be asked for every picture's place
+    prefix_length = int((branch[0] == 0).sum())
     grids = torch.tensor([[t, 2 * h, 2 * w]] * batch.media) if batch.media else None
-    if (batch.input_ids[:, prefix_length:] == model.config.image_token_id).any():
-        rows, mask = len(batch.input_ids), (batch.branch >= 0).long()
-        return model.model.get_rope_index(batch.input_ids, grids.repeat(rows, 1), attention_mask=mask)[0]
+    if (input_ids[:, prefix_length:] == model.config.image_token_id).any():
+        mask = (branch >= 0).long()
+        return model.model.get_rope_index(input_ids, grids.repeat(len(input_ids), 1), attention_mask=mask)[0]
     kind = {"video_grid_thw": grids} if batch.video else {"image_grid_thw": grids}
-    prefix, _ = model.model.get_rope_index(batch.input_ids[:1, :prefix_length], **kind)
-    columns = torch.arange(batch.branch.shape[1], device=batch.branch.device)
-    is_first = batch.branch != batch.branch.roll(1, dims=1)  # of its branch
+    prefix, _ = model.model.get_rope_index(input_ids[:1, :prefix_length], **kind)
+    columns = torch.arange(branch.shape[1])
+    is_first = branch != branch.roll(1, dims=1)  # of its branch
     start = (columns * is_first).cummax(dim=1).values  # where each token's branch begins
     positions = (columns - start + prefix.max() + 1).expand(3, -1, -1).clone()
     positions[:, :, :prefix_length] = prefix

@@ -139,13 +139,14 @@ def answer_loss(model, hidden, batch, weights: torch.Tensor) -> tuple[torch.Tens
 
 def exact_by_kind(batch, right: torch.Tensor) -> dict[str, list[int]]:
     """{kind: [answers with every token right, answers]}: with greedy decoding, the same as exact answers."""
-    is_labelled = batch.labels[:, 1:] != batches.IGNORE
+    is_labelled = batch.labels[:, 1:].cpu() != batches.IGNORE
     wrong = torch.zeros_like(is_labelled)
-    wrong[is_labelled] = ~right
+    wrong[is_labelled] = ~right.cpu()
+    branch = batch.branch[:, 1:].cpu()
     tallies: dict[str, list[int]] = {}
     for row, kinds in enumerate(batch.kinds):
         for number, kind in enumerate(kinds, 1):
             tally = tallies.setdefault(kind, [0, 0])
-            tally[0] += not wrong[row][batch.branch[row, 1:] == number].any()
+            tally[0] += not wrong[row][branch[row] == number].any()
             tally[1] += 1
     return tallies

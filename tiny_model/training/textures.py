@@ -94,6 +94,16 @@ def grain(rng: random.Random, image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 
 
+def lit_unevenly(rng: random.Random, image: Image.Image) -> Image.Image:
+    """A brightness ramp over the whole picture, in any direction, from up to a third less to a fifth more."""
+    angle = rng.uniform(0, 2 * np.pi)
+    x = np.linspace(-1, 1, image.width)[None, :] * np.cos(angle)
+    y = np.linspace(-1, 1, image.height)[:, None] * np.sin(angle)
+    low, high = rng.uniform(0.67, 1), rng.uniform(1, 1.2)
+    ramp = low + (high - low) * (x + y + np.sqrt(2)) / np.sqrt(8)
+    return Image.fromarray((np.asarray(image) * ramp[..., None]).clip(0, 255).astype(np.uint8))
+
+
 def sample_texture(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     """One RGB picture of `size` (width, height) of a random kind."""
     return rng.choice([fractal_noise, dead_leaves, dead_leaves, marks, spots])(rng, size)

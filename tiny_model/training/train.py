@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
 
 from tiny_model import questions, scenes
@@ -54,7 +55,7 @@ def sample_grid(rng, progress: float) -> tuple[int, int, int]:
 def picture_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Batch:
     """Questions about single pictures, simple ones first."""
     grid = sample_grid(rng, progress)
-    size = min(18, max(4, visual_tokens // (grid[1] * grid[2])))
+    size = min(visual_tokens // 44, max(4, visual_tokens // (grid[1] * grid[2])))
     if progress >= LESSONS and rng.random() < CHATS:
         return batches.image_batch(rng, packer, size, grid, ("chat",), count=1)
     kinds = FIRST_KINDS if progress < 0.08 else ALL_KINDS
@@ -80,9 +81,44 @@ def other_batch(rng, packer) -> batches.Batch:
 
 
 def video_batch(rng, packer) -> batches.Batch:
-    """Videos of two to four temporal slices."""
-    grid = (rng.randint(2, 4), *batches.sample_grid(rng, 16, 49))
+    """Videos of two to six temporal slices."""
+    grid = (rng.randint(2, 6), *batches.sample_grid(rng, 16, 49))
     return batches.video_batch(rng, packer, max(3, OTHER_TOKENS // (grid[0] * grid[1] * grid[2])), grid)
+
+
+class Steps(Dataset):
+    """What is trained on at each step: {step: [(weight in the loss, batch), …]}.
+
+    A step's random numbers depend on the seed, the stage and the step alone, so how many processes draw (`--workers`)
+    and where a training was interrupted change nothing.
+
+    trained: the weights have the lessons behind them. size: visual tokens of a batch, 1 being what two cores bear.
+    """
+
+    def __init__(self, packer: batches.Packer, stage: str, steps: int, *, seed: int, trained: bool, size: float):
+        self.packer = packer
+        self.stage = stage
+        self.steps = steps
+        self.seed = seed
+        self.trained = trained
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> list[tuple[float, batches.Batch]]:
+        """What is rarer or easier goes along with a small weight: alone in a step, its gradients would rule the update,
+        because Muon's updates all have one size.
+        """
+        rng = random.Random(f"{self.seed} {self.stage} {step}")
+        progress = max(step / self.steps, LESSONS if self.trained else 0)
+        if self.stage == "vision":
+            pictures = dense_batch(rng, self.packer, progress, round(VISION_TOKENS * self.size))
+            return [(1.0, pictures), (OTHER_WEIGHT, video_batch(rng, self.packer))]
+        drawn = [(1.0, picture_batch(rng, self.packer, progress, round(JOINT_TOKENS * self.size)))]
+        if progress > 0.2 and rng.random() < 0.8:
+            drawn.append((OTHER_WEIGHT, other_batch(rng, self.packer)))
+        return drawn
 
 
 def add_up(tally: dict[str, list[int]], more: dict[str, list[int]]) -> None:
@@ -109,7 +145,6 @@ class Trainer:
         self.token_weights = losses.token_weights(self.processor.tokenizer)
         self.steps = options.steps or STEPS[options.stage]
         self.step = 0
-        self.rng = random.Random(f"{options.seed} {options.stage}")
         self.optimizers = self._optimizers()
         self._resume()
 
@@ -150,8 +185,6 @@ class Trainer:
             "heads": self.heads.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
             "step": self.step,
-            "rng": self.rng.getstate(),
-            "torch": torch.get_rng_state(),
         }
         part = self.checkpoint(self.options.stage).with_suffix(".part")
         torch.save(state, part)
@@ -177,8 +210,6 @@ class Trainer:
         self.heads.load_state_dict(state["heads"])
         if source == own:
             self.step = state["step"]
-            self.rng.setstate(state["rng"])
-            torch.set_rng_state(state["torch"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
 
@@ -189,20 +220,14 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["peak"] * factor
 
-    def draw(self) -> Iterator[tuple[float, batches.Batch]]:
-        """The batches of one step, each with its weight in the loss.
-
-        What is rarer or easier goes along with a small weight: alone in a step, its gradients would rule the update,
-        because Muon's updates all have one size.
-        """
-        progress = max(self.step / self.steps, LESSONS if self.was_trained else 0)
-        if self.options.stage == "vision":
-            yield 1.0, dense_batch(self.rng, self.packer, progress, VISION_TOKENS)
-            yield OTHER_WEIGHT, video_batch(self.rng, self.packer)
-            return
-        yield 1.0, picture_batch(self.rng, self.packer, progress, JOINT_TOKENS)
-        if progress > 0.2 and self.rng.random() < 0.8:
-            yield OTHER_WEIGHT, other_batch(self.rng, self.packer)
+    def batches_of_steps(self) -> Iterator[list[tuple[float, batches.Batch]]]:
+        """The batches of each step that is left, drawn ahead in --workers processes."""
+        options = self.options
+        drawn = Steps(
+            self.packer, options.stage, self.steps, seed=options.seed, trained=self.was_trained, size=options.size
+        )
+        left = range(self.step, self.steps)
+        return iter(DataLoader(drawn, batch_size=None, sampler=left, num_workers=options.workers))
 
     def loss_of(self, batch: batches.Batch) -> tuple[torch.Tensor, dict]:
         """Loss of one batch, and what to log: encode its pictures, forward the language model, compare."""
@@ -237,11 +262,11 @@ class Trainer:
         for parameter, data in exact.items():
             parameter.data = data
 
-    def backward(self) -> dict:
+    def backward(self, drawn: list[tuple[float, batches.Batch]]) -> dict:
         """Gradients of one step; returns what to log."""
         logs: dict = {}
         exact: dict[str, list[int]] = {}
-        for weight, batch in self.draw():
+        for weight, batch in drawn:
             for name in TENSORS:
                 setattr(batch, name, getattr(batch, name).to(self.device))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
@@ -257,10 +282,11 @@ class Trainer:
         until = until or self.steps
         tally: dict[str, list[int]] = {}
         logs: list[dict] = []
+        drawn = self.batches_of_steps()
         while self.step < until:
             self.schedule()
             with self.rounded():
-                log = self.backward()
+                log = self.backward(next(drawn))
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -305,6 +331,8 @@ def main() -> None:
     parser.add_argument("--start", help="where the joint stage starts: a checkpoint, or a model folder")
     parser.add_argument("--rate", type=float, default=1.0, help="multiplies the learning rates")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=float, default=1.0, help="multiplies the batches: 2 or more for a GPU")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches ahead: for a GPU")
     parser.add_argument("--folder", default="build/train", help="checkpoints and the log")
     parser.add_argument("--int4", action="store_true", help="learn with weights rounded as the INT4 export does")
     parser.add_argument(
@@ -312,6 +340,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_flush_denormal(True)  # denormals slow small models' gradients on CPUs
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape, and every batch has another
     trainer = Trainer(options)
     trainer.train(options.until)
     if options.stage == "joint":
