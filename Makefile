@@ -29,8 +29,8 @@ serve: setup-serve  ## the page and an API for more visitors: MODEL=... REPLICAS
 lab: setup  ## open the notebook in Jupyter Lab
 	$(VENV_PYTHON) -m jupyter lab qwen2-vl.ipynb
 
-test: setup-tests  ## run every test but those of serving/, the notebook's cells included
-	$(VENV_PYTHON) -m pytest tests --nbval-lax --nbval-current-env qwen2-vl.ipynb
+test: setup-tests  ## run every test but those of serving/, the notebooks' cells included
+	$(VENV_PYTHON) -m pytest tests --nbval-lax --nbval-current-env qwen2-vl.ipynb docs/how-it-works.ipynb
 
 test-serve: setup-serve setup-tests  ## run the tests of serving/: replicas, nodes and clients that fail
 	$(VENV_PYTHON) -m pytest tests/serving
@@ -38,7 +38,7 @@ test-serve: setup-serve setup-tests  ## run the tests of serving/: replicas, nod
 lint: setup-tests  ## check the style (ruff)
 	$(VENV_PYTHON) -m ruff check .
 
-notebook: setup  ## execute qwen2-vl.ipynb in place: the outputs that are committed
+notebook: setup  ## execute both notebooks in place: the outputs that are committed
 	$(VENV_PYTHON) -m tasks.refresh_notebook
 
 screenshots: setup-tests  ## take the README's pictures of the page anew, from the running page

@@ -1,6 +1,7 @@
-"""The measured figures in README.md: `python -m benchmarks report`, after speed --json, drafts and serving.
+"""The measured figures in README.md, docs/speed.md and docs/serving.md: `python -m benchmarks report`, after speed
+--json, drafts and serving.
 
-Reads what is in benchmarks/results/, and replaces the text of README.md between its marks. Types no number by hand,
+Reads what is in benchmarks/results/, and replaces the text of these pages between their marks. Types no number by hand,
 measures nothing.
 """
 
@@ -14,7 +15,7 @@ from benchmarks.processes import ROOT
 from benchmarks.serving import capacity, table
 from benchmarks.tables import BASE, shown
 
-README = ROOT / "README.md"
+README, SPEED_PAGE, SERVING_PAGE = ROOT / "README.md", ROOT / "docs" / "speed.md", ROOT / "docs" / "serving.md"
 SPEED_MARKS = ("<!-- speed -->", "<!-- end of speed -->")
 SPEED_1280_MARKS = ("<!-- speed, 1280 -->", "<!-- end of speed, 1280 -->")
 DRAFTS_MARKS = ("<!-- drafts -->", "<!-- end of drafts -->")
@@ -42,9 +43,9 @@ def run(options: argparse.Namespace) -> int:
     from tiny_model.training.report import put_between
 
     put_between(SPEED_MARKS, speed(records.SPEED), README)
-    put_between(SPEED_1280_MARKS, speed(records.SPEED_1280), README)
-    put_between(DRAFTS_MARKS, drafts(), README)
-    put_between(SERVING_MARKS, serving(), README)
+    put_between(SPEED_1280_MARKS, speed(records.SPEED_1280), SPEED_PAGE)
+    put_between(DRAFTS_MARKS, drafts(), SPEED_PAGE)
+    put_between(SERVING_MARKS, serving(), SERVING_PAGE)
     return 0
 
 

@@ -5,7 +5,8 @@ Running the exporter is the business of `export.run`.
 
 import re
 
-BIT_WIDTHS = re.compile(r"INFO:nncf:Statistics of the bitwidth|^\s*[│┃┍┝├┕┌└]")
+TABLE_TITLE = "INFO:nncf:Statistics of the bitwidth"
+BIT_WIDTHS = re.compile(rf"{TABLE_TITLE}|^\s*[│┃┍┝├┕┌└]")
 PROGRESS = re.compile(r"\d%\s*[|•]|━{3}")
 NOISE = re.compile(r"Warning\b|^\s*warnings\.warn|^(INFO|WARNING|DEBUG)\b|deprecated", re.IGNORECASE)
 TAIL_LINES = 12
@@ -30,6 +31,11 @@ HINTS = (  # (what the output says, what to do next), first match wins
 def is_bit_width_line(text: str) -> bool:
     """True for the lines of NNCF's table of how many layers got how many bits."""
     return BIT_WIDTHS.search(text) is not None
+
+
+def is_table_title(text: str) -> bool:
+    """True for the line above each of these tables."""
+    return TABLE_TITLE in text
 
 
 def is_progress(text: str) -> bool:

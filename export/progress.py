@@ -8,9 +8,12 @@
 Works in a notebook, in a terminal, and where the output goes to a file. What to show is the callers' business.
 """
 
+import html
 import shutil
 import sys
 from typing import Protocol
+
+FOLDED = "<details><summary>The same for the other graphs</summary><pre>{}</pre></details>"
 
 
 class ProgressDisplay(Protocol):
@@ -18,6 +21,9 @@ class ProgressDisplay(Protocol):
 
     def line(self, text: str) -> None:
         """Shows a line that stays; a progress line above it stays as it last was."""
+
+    def folded(self, text: str) -> None:
+        """Shows a line that stays and that few want: folded away with others like it, where that is possible."""
 
     def progress(self, text: str) -> None:
         """Shows `text` in place of the last progress line."""
@@ -63,6 +69,9 @@ class TextDisplay:
         self._leave_progress()
         print(text, flush=True)
 
+    def folded(self, text: str) -> None:
+        self.line(text)
+
     def progress(self, text: str) -> None:
         self._pending = text
         self._rewrite(text)
@@ -93,31 +102,39 @@ class TextDisplay:
 
 
 class NotebookDisplay:
-    """Two outputs that are updated in place: the status on top, and the progress line where it came up."""
+    """Outputs that are updated in place: the status on top, progress and folded lines where they came up."""
 
     def __init__(self) -> None:
         self._status_handle = None
         self._progress_handle = None
+        self._folded_handle = None
+        self._folded: list[str] = []
 
     def line(self, text: str) -> None:
         print(text, flush=True)
         self._progress_handle = None
 
+    def folded(self, text: str) -> None:
+        self._folded.append(text)
+        lines = "\n".join(self._folded)
+        data = {"text/plain": lines, "text/html": FOLDED.format(html.escape(lines))}
+        self._folded_handle = _show_or_update(self._folded_handle, data)
+        self._progress_handle = None
+
     def progress(self, text: str) -> None:
-        self._progress_handle = _show_or_update(self._progress_handle, text)
+        self._progress_handle = _show_or_update(self._progress_handle, {"text/plain": text})
 
     def status(self, text: str) -> None:
-        self._status_handle = _show_or_update(self._status_handle, text)
+        self._status_handle = _show_or_update(self._status_handle, {"text/plain": text})
 
     def close(self, text: str) -> None:
         self.status(text)
 
 
-def _show_or_update(handle, text: str):
-    """Returns the handle of an output that now reads `text`."""
+def _show_or_update(handle, data: dict[str, str]):
+    """Returns the handle of an output that now shows `data`: {MIME type: text}."""
     from IPython.display import display
 
-    data = {"text/plain": text}
     if handle is None:
         return display(data, raw=True, display_id=True)
     handle.update(data, raw=True)

@@ -22,11 +22,12 @@ def run_exporter(
     """Runs `command` until it ends; returns its exit code and the lines that it printed.
 
     The child holds the lock of the staging folder, too: where it outlives us, the next export waits for its end instead
-    of mixing with it. debug_logs: show every line.
+    of mixing with it. Of NNCF's tables the first, the language model's, is shown, the others folded away. debug_logs:
+    show every line.
     """
     scratch = staging.folder / "tmp"
     scratch.mkdir()
-    started, lines = time.monotonic(), []
+    started, lines, tables = time.monotonic(), [], 0
     child = Child(exporter_argv(command), child_environment(scratch), holds=[staging.lock])
     with log.open("w", encoding="utf-8") as log_file, child:
         for piece in child.pieces(TICK_S):
@@ -37,7 +38,10 @@ def run_exporter(
             elif piece.whole:
                 lines.append(piece.text)
                 print(piece.text, file=log_file, flush=True)
-                if debug_logs or output.is_bit_width_line(piece.text):
+                tables += output.is_table_title(piece.text)
+                if output.is_bit_width_line(piece.text) and tables > 1:
+                    display.folded(piece.text)
+                elif debug_logs or output.is_bit_width_line(piece.text):
                     display.line(piece.text)
         return child.wait(), lines
 

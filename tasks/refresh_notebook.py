@@ -1,9 +1,10 @@
-"""Execute qwen2-vl.ipynb in place, for its outputs to be committed: after a change of its cells, the model, a helper.
+"""Execute the notebooks in place, for their outputs to be committed: after a change of its cells, the model, a helper.
 
     .venv/bin/python -m tasks.refresh_notebook
 
 Here: what a committed notebook must not contain (warnings, paths of this machine, whatever changes from run to run).
-Not here: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb).
+Not here: running the cells (run_notebook.py), what is in them (qwen2-vl.ipynb,
+docs/how-it-works.ipynb).
 """
 
 import sys
@@ -20,12 +21,18 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 MAX_BYTES = 300_000
+NOTEBOOKS = (NOTEBOOK, ROOT / "docs" / "how-it-works.ipynb")
 
 
-def main(path: Path = NOTEBOOK) -> int:
-    """Execute the notebook at `path` and write it back, unless its outputs are unfit; returns the exit status."""
-    notebook = nbformat.read(path, as_version=4)
+def main(paths=NOTEBOOKS) -> int:
+    """Execute each of the notebooks and write it back, unless its outputs are unfit; returns the exit status."""
     delete_practice_exports()
+    return max(refresh(path) for path in paths)
+
+
+def refresh(path: Path) -> int:
+    """The same for one of them."""
+    notebook = nbformat.read(path, as_version=4)
     execute(notebook, path.parent)
     tidy(notebook)
     if problems := unfit(notebook):

@@ -156,7 +156,7 @@ def first_answer(notebook) -> str:
     for cell in notebook.cells:
         text = "".join(output.text for output in cell.get("outputs", []) if output.get("name") == "stdout")
         if "Question:" in text and "Answer:" in text:
-            return text.strip()
+            return text[text.index("Question:") :].strip()
     return ""
 
 
@@ -172,7 +172,8 @@ def saved(notebook, build: Path) -> str:
 
     executed = build / NOTEBOOK.name
     nbformat.write(notebook, executed)
-    page, _ = HTMLExporter().from_notebook_node(notebook)
+    resources = {"metadata": {"path": str(ROOT)}}  # what pictures in the prose are relative to
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, resources)
     html = executed.with_suffix(".html")
     html.write_text(page, encoding="utf-8")
     return where(build)

@@ -26,7 +26,7 @@ from catalog.manifest import MANIFEST
 from catalog.model_folder import require_model_dir
 from cmd_helper import ExportError, optimum_cli
 from environment.versions import VersionError
-from export.progress import TextDisplay
+from export.progress import NotebookDisplay, TextDisplay
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = "import os, signal, sys, time; from pathlib import Path; OUT = Path(sys.argv[5])\n"
@@ -311,6 +311,21 @@ def test_a_terminal_rewrites_its_last_line(monkeypatch, capsys):
     assert as_seen(capsys.readouterr().out) == ["Loading 100%", "a table", "Applying 10%", "Exported", ""]
 
 
+def test_notebook_folds_what_few_want_into_one_output(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, data, raw):
+            shown[0] = data
+
+    monkeypatch.setattr("IPython.display.display", lambda data, raw, display_id: shown.append(data) or Handle())
+    display = NotebookDisplay()
+    display.folded("│ <a>")
+    display.folded("│ b")
+    assert shown[0]["text/plain"] == "│ <a>\n│ b"
+    assert shown[0]["text/html"].startswith("<details><summary>") and "│ &lt;a&gt;\n│ b</pre>" in shown[0]["text/html"]
+
+
 class RecordingDisplay:
     """Keeps everything shown, in order."""
 
@@ -324,6 +339,7 @@ class RecordingDisplay:
     def status(self, text):
         self.shown.append(text)
 
+    folded = line
     progress = close = status
 
 

@@ -92,9 +92,10 @@ def test_there_is_one_endpoint_and_its_arguments_have_types_and_are_explained(pa
     assert all(f"{name}:" in endpoints["/chat"]["description"] for name in types)
 
 
-def test_the_example_in_the_readme_runs(page, capsys, monkeypatch):
+def test_the_example_in_the_documentation_runs(page, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Use it from code")[2]
+    page_of_commands = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    section = page_of_commands.partition("## The page from a program")[2]
     code = re.search(r"```python\n(.*?)```", section, flags=re.S)[1]
     assert "http://127.0.0.1:7860" in code
     exec(code.replace("http://127.0.0.1:7860", page.local_url))

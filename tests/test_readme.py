@@ -1,4 +1,6 @@
-"""README.md against the repository: what it names exists, and what it says a command prints is what it prints."""
+"""README.md and the pages it links to, against the repository: what they name exists, and what they say a command
+prints is what it prints.
+"""
 
 import re
 import subprocess
@@ -13,9 +15,13 @@ from tasks import run_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```\w*\n(.*?)```", README, flags=re.S)
-SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.S))
-OURS = [code for code in BLOCKS + SPANS if not code.startswith("docker") and code not in ("--task", "--model_path")]
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "SECURITY.md",
+         *sorted((ROOT / "docs").glob("*.md"))) if path.exists() and path.name != "decisions.md"}  # that one looks back
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```\w*\n(.*?)```", TEXT, flags=re.S)
+SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.S))
+OF_OTHERS = ("docker", "curl", "--task", "--model_path")  # programs, and what only they take
+OURS = [code for code in BLOCKS + SPANS if not code.startswith(OF_OTHERS)]
 WORDS = [word.replace("\\", "/") for code in OURS for word in code.split()]
 FILE_TYPES = (".py", ".ipynb", ".txt", ".md", ".toml", ".html", ".jpg")
 
@@ -33,11 +39,25 @@ def test_every_path_exists_or_is_made_by_a_command():
     assert not missing
 
 
-def test_every_link_and_picture_inside_the_repository_exists():
-    links = re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'src="([^"]+)"', README)
-    inside = [link for link in links if not link.startswith("https://")]
-    assert "docs/page.png" in inside
-    assert not [link for link in inside if not (ROOT / link).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_inside_the_repository_exists(page):
+    text = PAGES[page]
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    inside = [link.partition("#") for link in links if not link.startswith("https://")]
+    files = {link: (page.parent / file if file else page) for link in inside for file in [link[0]]}
+    assert not [link for link, file in files.items() if not file.exists()]
+    for (_, has_part, part), file in files.items():
+        assert not has_part or part in anchors(file), f"{file.name} has no heading #{part}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a Markdown file."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_readme_is_read_in_a_few_minutes():
+    assert len(re.findall(r"\S*\w\S*", README)) <= 1200
 
 
 def test_every_top_level_file_is_explained():
@@ -45,7 +65,7 @@ def test_every_top_level_file_is_explained():
     if listed.returncode:
         pytest.skip("not a git checkout, so nothing says which files belong to it")
     tops = {Path(line).parts[0] for line in listed.stdout.splitlines()} - {"README.md", ".gitignore"}
-    assert not [top for top in tops if top not in README]
+    assert not [top for top in tops if top not in TEXT]
 
 
 def test_every_make_target_and_variable_exists():
@@ -67,13 +87,13 @@ def test_every_option_is_one_that_its_program_knows():
     programs = (["-m", "tasks.bootstrap"], ["-m", "tasks.demo"], ["-m", "pytest"], *benchmarks, exporter)
     helps = [[sys.executable, *program, "--help"] for program in programs]
     known = "".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout for command in helps)
-    options = {word for word in WORDS if word.startswith("--")}
+    options = {word for word in WORDS if re.match("--[a-z]", word)}
     assert {"--tests", "--model", "--nbval-lax"} <= options
     assert not [option for option in options if not re.search(rf"{option}\b", known)]
 
 
 def test_every_helper_is_in_the_file_it_is_said_to_be_in():
-    rows = re.findall(r"^\| `([\w.]+\.py)`[^|]*\| `(\w+)`", README, flags=re.M)
+    rows = re.findall(r"^\| `([\w.]+\.py)`[^|]*\| `(\w+)`", TEXT, flags=re.M)
     assert len(rows) >= 3
     for file, name in rows:
         assert re.search(rf"^(def|class) {name}\b", (ROOT / file).read_text(encoding="utf-8"), flags=re.M), (file, name)
@@ -82,8 +102,8 @@ def test_every_helper_is_in_the_file_it_is_said_to_be_in():
 def test_commands_without_make_are_those_that_make_runs():
     recipe = re.search(r"^test:.*\n\t(.*)", (ROOT / "Makefile").read_text(), flags=re.M)[1]
     arguments = recipe.removeprefix("$(VENV_PYTHON) ")
-    assert f".venv/bin/python {arguments}\n" in README
-    assert f".venv\\Scripts\\python {arguments}\n" in README
+    assert f".venv/bin/python {arguments}\n" in TEXT
+    assert f".venv\\Scripts\\python {arguments}\n" in TEXT
 
 
 def test_output_of_make_run_is_the_committed_notebooks_answer_and_the_lines_that_follow_it():
@@ -97,4 +117,4 @@ def test_costs_of_the_models_are_those_that_the_notebook_shows():
 
 
 def test_nothing_is_left_to_fill_in():
-    assert "TODO" not in README
+    assert "TODO" not in TEXT

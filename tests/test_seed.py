@@ -19,6 +19,7 @@ from tiny_model.scenes import Shape, draw
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "tests" / "data"
+NOTEBOOKS = ("qwen2-vl.ipynb", "docs/how-it-works.ipynb")
 HELPERS = ("cmd_helper.py", "notebook_utils.py", "gradio_helper.py")  # the seed downloads those that it does not find
 
 
@@ -107,9 +108,10 @@ def table_rows() -> list[list[str]]:
 
 @functools.cache
 def sections() -> dict[str, str]:
-    """The text of our notebook's cells, code included, under the heading they stand below."""
+    """The text of our notebooks' cells, code included, under the heading they stand below."""
     found, heading = {}, ""
-    for cell in nbformat.read(ROOT / "qwen2-vl.ipynb", as_version=4).cells:
+    cells = [cell for file in NOTEBOOKS for cell in nbformat.read(ROOT / file, as_version=4).cells]
+    for cell in cells:
         title = re.match(r"#+ (.+)", cell.source) if cell.cell_type == "markdown" else None
         heading = title[1] if title else heading
         found[heading] = f"{found.get(heading, '')}\n{cell.source}"
@@ -122,7 +124,7 @@ def test_seed_item_is_met_or_left_out_for_a_reason(row):
     if section == "left out":
         assert len(words.split()) >= 5, f"why is {item!r} left out?"
     else:
-        assert section in sections(), f"the notebook has no section {section!r}"
+        assert section in sections(), f"the notebooks have no section {section!r}"
         assert words in sections()[section], f"{item!r}: {words!r} does not stand in the section {section!r}"
 
 
