@@ -27,10 +27,11 @@ from session.continuation import WrittenAnswers, split_final
 from session.decode import LENGTH, STOP, DraftDecoder, text_pieces, until_stop
 from session.media import MediaError
 from session.ov_model import MAX_LOGIT_ROWS, UnsupportedModelError, VisionLanguageModel
-from session.prefill import ENCODING, Estimate, Prefiller, PrefillPlan, Progress
+from session.prefill import ENCODING, Estimate, Prefiller, PrefillPlan, Progress, certain_tokens
 from session.prompt import Prompt, SessionError, build_prompt, check_messages, check_question, content_parts
 from session.sampling import SamplingParams
 from session.scheduler import Scheduler, Turn
+from session.structured import JsonSchemas
 from session.vision_inputs import MediaProcessor
 
 __all__ = [
@@ -82,6 +83,7 @@ class ChatSession:
         self._prefiller = Prefiller(self._model, LRUCache(max_bytes // 4))
         self._prefixes = PrefixCache(self._model.new_cache, max_cached_prefixes, max_bytes)
         self._written = WrittenAnswers()
+        self._schemas = JsonSchemas(processor.tokenizer)
         self._shared_cache = shared_cache
         self._scheduler = Scheduler(self._model)
 
@@ -92,6 +94,7 @@ class ChatSession:
         progress: Callable[[Progress], None] = lambda _: None,
         max_visual_tokens: int | None = None,
         visitor: str = "",
+        json_schema: dict | bool | None = None,
         continue_final_message: bool = False,
         **options,
     ) -> Answer:
@@ -99,14 +102,17 @@ class ChatSession:
 
         Nothing happens before the first piece is asked for. `options` are those of `session.sampling.SamplingParams`,
         `max_visual_tokens` is for each picture (see `session.vision_inputs`). `visitor` names who asks: visitors get
-        equal shares of the time, and see nothing of each other. With `continue_final_message` the last message is an
+        equal shares of the time, and see nothing of each other. With a `json_schema`, or True for any object, the
+        answer is JSON of that schema (see `session.structured`). With `continue_final_message` the last message is an
         answer, and goes on where it ends. `progress` is called in the thread that asks for the first piece, while
         nobody else can compute: it has to be quick, and cannot ask the session for anything (RuntimeError).
 
         Raises, there too: SessionError for messages and options that cannot be answered, MediaError for files that
         cannot be used, TypeError for unknown options.
         """
-        request = Request(messages, self._owner(visitor), max_visual_tokens, None, continue_final_message, options)
+        request = Request(
+            messages, self._owner(visitor), max_visual_tokens, json_schema, continue_final_message, options
+        )
         state = AnswerState(visitor)
         return Answer(state, self._texts(state, request, progress))
 
@@ -130,7 +136,8 @@ class ChatSession:
         media = [part for part in content_parts(last) if part["type"] != "text"]
         owner = self._owner(visitor)
         prompt = self._prompt([*before, {"role": last["role"], "content": media}], max_visual_tokens, owner)
-        plan, certain = PrefillPlan(prompt, self._model, owner), self._certain_tokens(prompt)
+        plan = PrefillPlan(prompt, self._model, owner)
+        certain = certain_tokens(prompt, self.processor.tokenizer.eos_token_id)
         done = False
         while not done and wanted():
             if self._scheduler.is_idle():
@@ -177,6 +184,7 @@ class ChatSession:
             messages, begun = split_final(messages)
         check_question(messages)
         params = SamplingParams.from_defaults(self._generation_config, request.options)
+        constraint = self._schemas.constraint(request.json_schema, params.end_token_ids)
         question = self._prompt(messages, request.max_visual_tokens, request.owner)
         tokenizer, stats = self.processor.tokenizer, state.stats
         written = self._written.new(request.owner, question, begun, tokenizer)
@@ -184,9 +192,12 @@ class ChatSession:
         self._check_length(len(prompt.ids) + 1)
         plan = PrefillPlan(prompt, self._model, request.owner)
         params = params.within(self._model.context_length - len(plan))
+        if constraint:
+            constraint.accept(written.tokens)
+        decoder = DraftDecoder(params, plan.prompt.ids, self._max_draft_tokens, constraint)
         stats.prompt_tokens = len(plan)
         stats.visual_tokens = sum(block.tokens for _, block in plan.blocks)
-        tokens = self._tokens(state, plan, params, progress)
+        tokens = self._tokens(state, plan, decoder, progress)
         # Interrupted: whoever stopped the answer does not want to hear about it.
         with contextlib.closing(tokens), contextlib.suppress(Interrupted):
             tokens_of_text = chain(written.pending, written.noting_tokens(tokens))
@@ -194,11 +205,10 @@ class ChatSession:
             if (yield from until_stop(params.stop_strings, written.noting_text(pieces))):
                 stats.finish(STOP)
 
-    def _tokens(self, state: AnswerState, plan: PrefillPlan, params: SamplingParams, progress) -> Iterator[int]:
+    def _tokens(self, state: AnswerState, plan: PrefillPlan, decoder: DraftDecoder, progress) -> Iterator[int]:
         """Prefill, then decode: step by step, until a token that ends the answer."""
         stats = state.stats
         prefix: CachedPrefix | None = None
-        decoder = DraftDecoder(params, plan.prompt.ids, self._max_draft_tokens)
         try:
             with self._turn(state, plan):
                 prefix = self._prefixes.take(plan.keys, plan.owner)
@@ -208,7 +218,7 @@ class ChatSession:
                 stats.first_token_s = stats.first_token_s or time.perf_counter() - state.started
                 for token in new:
                     stats.answer_tokens += 1
-                    if token not in params.end_token_ids:
+                    if not decoder.is_end(token):
                         yield token
                 if decoder.finish_reason:
                     stats.finish(decoder.finish_reason)
@@ -277,13 +287,6 @@ class ChatSession:
             finally:
                 self._prefixes.release(prefix)
         return False
-
-    def _certain_tokens(self, prompt: Prompt) -> int:
-        """How many tokens come before the end of the last message, whatever is still typed into it."""
-        end = self.processor.tokenizer.eos_token_id
-        if end not in prompt.ids:
-            return 0
-        return len(prompt.ids) - 1 - prompt.ids[::-1].index(end)
 
     def _owner(self, visitor: str) -> str:
         """Of what is kept for `visitor`."""

@@ -91,6 +91,13 @@ class PrefillPlan:
                 yield index, first, block
 
 
+def certain_tokens(prompt: Prompt, end_token_id: int) -> int:
+    """How many tokens come before the end of the last message, whatever is still typed into it."""
+    if end_token_id not in prompt.ids:
+        return 0
+    return len(prompt.ids) - 1 - prompt.ids[::-1].index(end_token_id)
+
+
 def visual_key(kind: str, seconds: float | None, block: VisionBlock) -> int:
     """A negative number (those of text are token ids) for what the tokens of a block are to the language model."""
     digest = hashlib.blake2b(repr((kind, seconds)).encode() + block.digest, digest_size=8).digest()
