@@ -188,12 +188,12 @@ class ChatSession:
         question = self._prompt(messages, request.max_visual_tokens, request.owner)
         tokenizer, stats = self.processor.tokenizer, state.stats
         written = self._written.new(request.owner, question, begun, tokenizer)
-        prompt = replace(question, ids=question.ids + written.tokens)
+        prompt = replace(question, ids=[*question.ids, *written.tokens])
         self._check_length(len(prompt.ids) + 1)
         plan = PrefillPlan(prompt, self._model, request.owner)
         params = params.within(self._model.context_length - len(plan))
         if constraint:
-            constraint.accept(written.tokens)
+            constraint.accept(written.tokens.tolist())
         decoder = DraftDecoder(params, plan.prompt.ids, self._max_draft_tokens, constraint)
         stats.prompt_tokens = len(plan)
         stats.visual_tokens = sum(block.tokens for _, block in plan.blocks)

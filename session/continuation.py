@@ -1,12 +1,13 @@
 """Going on with an answer that was cut: which tokens it had, so that its KV cache serves and the next word is right.
 
 Text alone does not say: " unbeliev" and "able" may have been one token each, where a tokenizer would cut the whole
-otherwise. So the tokens of the latest answers are kept, some kilobytes for each.
+otherwise. So the tokens of the latest answers are kept: four bytes each.
 
 Not here: the cache of keys and values (`caches`).
 """
 
 import hashlib
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,11 +30,11 @@ class WrittenAnswer:
     owner: str
     prompt: bytes
     text: str = ""
-    tokens: list[int] = field(default_factory=list)
+    tokens: array = field(default_factory=lambda: array("i"))
     shown: int = 0
 
     @property
-    def pending(self) -> list[int]:
+    def pending(self) -> array:
         return self.tokens[self.shown :]
 
     def noting_tokens(self, tokens: Iterable[int]) -> Iterator[int]:
@@ -63,10 +64,10 @@ class WrittenAnswers:
         same = [answer for answer in list(self._latest) if (answer.owner, answer.prompt) == (owner, asked)]
         before = next((answer for answer in reversed(same) if begun and answer.text == begun), None)
         if before is not None:
-            answer = WrittenAnswer(owner, asked, begun, list(before.tokens), before.shown)
+            answer = WrittenAnswer(owner, asked, begun, before.tokens[:], before.shown)
         else:
             tokens = tokenizer(begun, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            answer = WrittenAnswer(owner, asked, begun, tokens, len(tokens))
+            answer = WrittenAnswer(owner, asked, begun, array("i", tokens), len(tokens))
         self._latest.append(answer)
         return answer
 
