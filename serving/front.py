@@ -96,22 +96,18 @@ def connect(args: argparse.Namespace, folder: Path):
 
 def web(handle, args: argparse.Namespace, folder: Path, key: str):
     """The page, listening, with the API at /v1; both behind `key` where there is one."""
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.routing import Mount
     from transformers import AutoConfig
 
     from catalog.open import load_processor
     from gradio_helper import make_demo
-    from serving.openai_api import make_api
+    from serving.api import model_name
+    from serving.openai_api import add_api
     from serving.remote import RemoteSession
     from serving.replica import MAX_ONGOING_REQUESTS
 
     config = AutoConfig.from_pretrained(folder)
     at_once = MAX_ONGOING_REQUESTS * args.replicas
     session = RemoteSession(handle, load_processor(folder, config), max_concurrent_answers=at_once)
-    v1 = make_api(session, args.model or "practice-model", key)
-    if args.host in LOOPBACK:  # a web site could make its visitor's browser ask for its own name at this address
-        v1.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     # What the page's header says of a model, by the names that optimum-intel has for it (`adapters.optimum_intel`).
     model = SimpleNamespace(config=config, model_save_dir=folder, _device=f"{args.replicas} replicas")
     page = make_demo(model, session.processor, session=session)
@@ -119,11 +115,11 @@ def web(handle, args: argparse.Namespace, folder: Path, key: str):
     def is_let_in(user: str, password: str) -> bool:
         return hmac.compare_digest(password.encode(), key.encode())
 
-    app, *_ = page.launch(
+    page.launch(
         server_name=args.host, server_port=args.port, auth=is_let_in if key else None, auth_message=ASK_KEY,
         prevent_thread_lock=True,
     )  # fmt: skip
-    app.router.routes.insert(0, Mount("/v1", v1))  # before those of the page
+    add_api(page, session, model_name(args.model), key)
     return page
 
 

@@ -1,181 +1,227 @@
-"""/v1/chat/completions and /v1/models, as OpenAI's clients speak them.
+"""/v1/chat/completions and /v1/models, as OpenAI's clients speak them, over a ChatSession or a RemoteSession.
 
-Here: requests to messages and options, answers to completions and chunks, errors as their error objects, the key.
-Fields that ChatCompletionRequest lacks are refused. Not here: answering (`serving.remote`), checking messages
-(`session.prompt`).
+    add_api(page, session, "practice-model")  # a page that is launched answers at /v1, too
+
+Here: who is let in, answers as completions and chunks, errors as OpenAI's error objects. Not here: what a request says
+(`serving.request`), Host, Origin and CORS (`adapters.request_guard`), answering (`chat_session`, `serving.remote`).
 """
 
 import asyncio
-import base64
-import binascii
+import hashlib
 import hmac
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
+from functools import partial
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
 
-from chat_session import Answer
-from serving.remote import MAX_BYTES, BusyError, LostError
+from chat_session import MediaError, SessionError, Stats
+from serving.errors import BusyError, LostError, RequestError
+from serving.request import ChatCompletionRequest, parse
 
-MAX_BODY_BYTES = MAX_BYTES * 4 // 3 + (4 << 20)  # as base64, and text
+MAX_BODY_BYTES = 96 << 20
 MAX_THREADS = 256  # for answers under way and those that wait
-STATUSES = {BusyError: 429, LostError: 503, RuntimeError: 500, ValueError: 400}  # of errors: the first that fits
+MAX_OF_ONE_VISITOR = 32  # of these, so that nobody takes all
+POLL_S = 0.25  # between two looks whether the client is still there
+WRONG_KEY_S = 0.5  # that a wrong key waits for its refusal, one after the other for each address
+# The first that fits says the HTTP status; whatever is none of these is our own fault, and not explained.
+STATUSES = {BusyError: 429, LostError: 503, SessionError: 400, MediaError: 400}
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
-PARTS = (
-    "A message has up to 16 parts, texts and pictures. Pictures are in the request, as data:image/…;base64,…: "
-    "nothing is fetched from an address."
-)
+FAILED = "The model failed. Its owner finds the reason in the server's log."
 
 
-class ChatCompletionRequest(BaseModel, extra="forbid"):
-    model: str
-    messages: list[dict] = Field(max_length=1000)
-    max_tokens: int = Field(256, ge=1, le=2048, validation_alias=AliasChoices("max_completion_tokens", "max_tokens"))
-    temperature: float = Field(0, ge=0, le=2)  # 0: the most likely token every time
-    top_p: float = Field(1, gt=0, le=1)
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    stop: str | list[str] = ()
-    stream: bool = False
-    stream_options: dict = {}
-
-    def options(self) -> dict:
-        """For a session's `stream`."""
-        options = {"max_new_tokens": self.max_tokens, "stop": self.stop, "do_sample": bool(self.temperature)}
-        if self.temperature:
-            options |= {"temperature": self.temperature, "top_k": 50, "top_p": self.top_p, "seed": self.seed}
-        return options
+def add_api(page, session, name: str, key: str = "") -> None:
+    """Answers at /v1 of `page`, a launched gr.Blocks: before the page's own routes, behind its guard."""
+    page.app.router.routes.insert(0, Mount("/v1", make_api(session, name, key)))
 
 
-def make_api(session, name: str, key: str) -> FastAPI:
-    """To be mounted at /v1. session: a RemoteSession. name: of its model. key: "" lets everybody in."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    threads = ThreadPoolExecutor(MAX_THREADS, "answer")
-
-    async def let_in(request: Request) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key and not hmac.compare_digest(given.encode("latin-1"), key.encode()):
-            raise HTTPException(401, "This server wants its key: Authorization: Bearer …")
-
-    async def body(request: Request) -> ChatCompletionRequest:
-        if "transfer-encoding" in request.headers or int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"A request can have {MAX_BODY_BYTES >> 20} MB, and has to say how many it has.")
-        return ChatCompletionRequest.model_validate_json(await request.body())
-
-    for kind in (HTTPException, *STATUSES):
+def make_api(session, name: str, key: str = "") -> FastAPI:
+    """To be mounted at /v1. session: a ChatSession or a RemoteSession. name: of its model, for clients. key: "" lets
+    everybody in.
+    """
+    app = FastAPI(title="Chat completions", docs_url=None, redoc_url=None)
+    gate, threads, under_way = Gate(key), ThreadPoolExecutor(MAX_THREADS, "api answer"), Counter()
+    model = {"id": name, "object": "model", "created": 0, "owned_by": "local"}
+    for kind in (HTTPException, RequestError, SessionError, MediaError, Exception):
         app.add_exception_handler(kind, _refuse)
 
-    @app.get("/models", dependencies=[Depends(let_in)])
+    @app.get("/models", dependencies=[Depends(gate.let_in)])
     async def models() -> dict:
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "local"}]}
+        return {"object": "list", "data": [model]}
 
-    @app.post("/chat/completions", dependencies=[Depends(let_in)])
-    async def complete(request: Request, asked: Annotated[ChatCompletionRequest, Depends(body)]):
+    @app.get("/models/{asked:path}", dependencies=[Depends(gate.let_in)])
+    async def one_model(asked: str) -> dict:
+        return model if asked == name else _no_such_model(asked, name)
+
+    @app.post("/chat/completions", dependencies=[Depends(gate.let_in)])
+    async def complete(request: Request):
+        asked, messages = await asyncio.to_thread(_parsed, await _body(request))
         if asked.model != name:
-            raise HTTPException(404, f"There is no model {asked.model!r} here, only {name!r}.")
-        answer = session.stream([_message(**message) for message in asked.messages], **asked.options())
-        pieces = _pieces(answer, threads)
-        text = await anext(pieces, "")  # so that what is wrong has a status of its own
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
+            _no_such_model(asked.model, name)
+        address = request.client.host if request.client else ""
+        if under_way[address] >= MAX_OF_ONE_VISITOR:
+            raise BusyError(f"{MAX_OF_ONE_VISITOR} requests of yours are under way: wait for one of them to end.")
+        answer = session.stream(messages, visitor=_visitor(address, asked.user), **asked.options())
+        under_way[address] += 1
+        events = _events(request, answer, threads, lambda: under_way.subtract([address]))
+        reply = Reply(asked, name, answer.stats)
+        text = await anext(events, "")  # so that what is wrong has a status of its own
         if asked.stream:
-            return StreamingResponse(_chunks(asked, head, answer, text, pieces), media_type="text/event-stream")
-        async for piece in pieces:
-            text += piece
-            if await request.is_disconnected():
-                answer.stop()
-        reason, usage = _ending(answer)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
-        return head | {"object": "chat.completion", "choices": [choice], "usage": usage}
+            return StreamingResponse(reply.chunks(text, events), media_type="text/event-stream")
+        return reply.whole("".join([text, *[piece async for piece in events]]))
 
     return app
 
 
-def _message(role=None, content=None, **_) -> dict:
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if not isinstance(parts, list) or len(parts) > 16:
-        raise HTTPException(400, PARTS)
-    return {"role": "system" if role == "developer" else role, "content": [_part(part) for part in parts]}
+class Gate:
+    """Lets in who has the key; a wrong one waits, and others from its address wait behind it."""
+
+    def __init__(self, key: str):
+        self._key = key.encode()
+        self._waiting: dict[str, asyncio.Lock] = {}
+
+    async def let_in(self, request: Request) -> None:
+        if not self._key:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key):
+            return
+        address = request.client.host if request.client else ""
+        if len(self._waiting) > 1000:  # addresses that failed: not for ever
+            self._waiting.clear()
+        async with self._waiting.setdefault(address, asyncio.Lock()):
+            await asyncio.sleep(WRONG_KEY_S)
+        message = "This server wants its key: Authorization: Bearer …"
+        raise HTTPException(401, message, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _part(part) -> dict:
-    """Only what is listed here: a session would open the files that a message names."""
-    match part:
-        case {"type": "text", "text": str(text)}:
-            return {"type": "text", "text": text}
-        case {"type": "image_url", "image_url": {"url": str(url)}} if url.startswith("data:image/"):
-            try:
-                return {"type": "image", "image": base64.b64decode(url.partition(";base64,")[2], validate=True)}
-            except binascii.Error as error:
-                raise HTTPException(400, "This picture is not valid base64.") from error
-    raise HTTPException(400, PARTS)
+class Reply:
+    """An answer as OpenAI writes it down."""
 
+    def __init__(self, asked: ChatCompletionRequest, model: str, stats: Stats):
+        self._asked = asked
+        self._stats = stats
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
 
-async def _pieces(answer: Answer, threads: ThreadPoolExecutor) -> AsyncIterator[str]:
-    """Pieces as they come, each awaited in a thread."""
-    try:
-        loop = asyncio.get_running_loop()
-        while (piece := await loop.run_in_executor(threads, next, answer, None)) is not None:
-            yield piece
-    finally:  # also where the client has gone
-        answer.stop()
+    def whole(self, text: str) -> dict:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._reason()}
+        return self._head | {"object": "chat.completion", "choices": [choice], "usage": self._usage()}
 
-
-async def _chunks(asked: ChatCompletionRequest, head: dict, answer: Answer, first: str, pieces) -> AsyncIterator[str]:
-    def event(delta: dict, reason: str | None = None, **others) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return f"data: {json.dumps(head | {'object': 'chat.completion.chunk', 'choices': [choice]} | others)}\n\n"
-
-    try:
-        yield event({"role": "assistant", "content": first})
-        async for piece in pieces:
-            yield event({"content": piece})
-        reason, usage = _ending(answer)
-        yield event({}, reason)
-        if asked.stream_options.get("include_usage"):
-            yield event({}, choices=[], usage=usage)
+    async def chunks(self, first: str, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+        """Server-sent events. An error after the first piece is one of them, and then nothing follows."""
+        try:
+            yield self._chunk({"role": "assistant", "content": first, "refusal": None})
+            async for piece in pieces:
+                yield self._chunk({"content": piece})
+        except Exception as error:
+            yield f"data: {_refuse(None, error).body.decode()}\n\n"
+            return
+        yield self._chunk({}, self._reason())
+        if self._asked.includes_usage:
+            yield self._event(choices=[], usage=self._usage())
         yield "data: [DONE]\n\n"
-    except tuple(STATUSES) as error:
-        yield f"data: {_refuse(None, error).body.decode()}\n\n"
+
+    def _chunk(self, delta: dict, reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        no_usage = {"usage": None} if self._asked.includes_usage else {}
+        return self._event(choices=[choice], **no_usage)
+
+    def _event(self, **fields) -> str:
+        return f"data: {json.dumps(self._head | {'object': 'chat.completion.chunk'} | fields)}\n\n"
+
+    def _reason(self) -> str:
+        return "stop" if self._stats.finished else "length"
+
+    def _usage(self) -> dict:
+        stats = self._stats
+        return {
+            "prompt_tokens": stats.prompt_tokens,
+            "completion_tokens": stats.answer_tokens,
+            "total_tokens": stats.prompt_tokens + stats.answer_tokens,
+            "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
+        }
 
 
-def _ending(answer: Answer) -> tuple[str, dict]:
-    """Why it ended, and the usage."""
-    stats = answer.stats
-    usage = {
-        "prompt_tokens": stats.prompt_tokens,
-        "completion_tokens": stats.answer_tokens,
-        "total_tokens": stats.prompt_tokens + stats.answer_tokens,
-        "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
-    }
-    return "stop" if stats.finished else "length", usage
+async def _body(request: Request) -> bytes:
+    """All of it, chunked or not, up to MAX_BODY_BYTES."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"A request can have {MAX_BODY_BYTES >> 20} MB.")
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> tuple[ChatCompletionRequest, list[dict]]:
+    """In a thread: megabytes of base64 would hold up everybody's streams."""
+    asked = parse(body)
+    return asked, asked.conversation()
+
+
+def _visitor(address: str, user: str) -> str:
+    """Who shares what is cached, and nobody else: the same address and the same `user`."""
+    return "api " + hashlib.blake2b(f"{address}\0{user}".encode(), digest_size=12).hexdigest()
+
+
+async def _events(request: Request, answer, threads: ThreadPoolExecutor, ended) -> AsyncIterator[str]:
+    """Pieces as they come, from a thread of the answer's own. A client that leaves stops it, also while it waits."""
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue = asyncio.Queue()
+    threads.submit(answer.pump, partial(loop.call_soon_threadsafe, events.put_nowait))
+    watch = loop.create_task(_stop_when_gone(request, answer))
+    try:
+        while not isinstance(event := await events.get(), Stats):
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        watch.cancel()
+        answer.stop()
+        ended()
+
+
+async def _stop_when_gone(request: Request, answer) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(POLL_S)
+    answer.stop()
+
+
+def _no_such_model(asked: str, name: str):
+    raise HTTPException(404, f"There is no model {asked[:100]!r} here, only {name!r}.")
 
 
 def _refuse(_: Request | None, error: Exception) -> JSONResponse:
-    """OpenAI's error object, with its HTTP status."""
-    message = getattr(error, "detail", str(error))
-    param = None
-    if isinstance(error, ValidationError):
-        wrong = error.errors()[0]
-        param = ".".join(map(str, wrong["loc"]))
-        message = f"{param}: {wrong['msg']}"
+    """OpenAI's error object, with its HTTP status; of our own faults nothing but that they are."""
     status = _status_of(error)
-    described = {"message": message, "type": _type_of(status), "param": param, "code": CODES.get(status)}
-    return JSONResponse({"error": described}, status)
+    message = FAILED if status == 500 else str(getattr(error, "detail", error))
+    code = CODES.get(status) if status != 404 or "There is no model" in message else None
+    described = {
+        "message": message,
+        "type": _type_of(status),
+        "param": getattr(error, "param", "") or None,
+        "code": code,
+    }
+    return JSONResponse({"error": described}, status, headers=getattr(error, "headers", None))
 
 
 def _status_of(error: Exception) -> int:
     if isinstance(error, HTTPException):
         return error.status_code
-    return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+    if isinstance(error, RequestError):
+        return error.status
+    return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
 
 
 def _type_of(status: int) -> str:
     """OpenAI's name for errors of this HTTP status."""
     if status == 429:
         return "rate_limit_error"
-    return "invalid_request_error" if status < 429 else "server_error"
+    return "invalid_request_error" if status < 500 else "server_error"

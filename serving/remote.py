@@ -19,25 +19,19 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from chat_session import Answer, Estimate, MediaError, Progress, SessionError, Stats
+from serving.errors import BEGUN, BusyError, LostError
 from session.answer import AnswerState
 from session.prompt import build_prompt, check_messages, check_question, content_parts
 from session.vision_inputs import MediaProcessor
 
 MAX_BYTES = 64 << 20  # of all files of a conversation: they cross with every question
 MAX_PATCH_BYTES = 64 << 20  # kept here, for estimates
-ATTEMPTS = 6
+ATTEMPTS = 6  # in all: a router may not have heard yet that a replica is lost
+BEGUN_ATTEMPTS = 2  # that a replica began: a request that kills whoever computes it is not handed to all of them
 RETRY_S = 1.0  # times the number of the attempt: the routers hear of a lost replica within a second or two
 POLL_S = 0.5  # between two looks whether what is prepared is still wanted
 LOST = "The machine that wrote this answer was lost, and another one began differently. Please ask again."
 RAY_ERRORS = (RayError, RayServeException)
-
-
-class BusyError(SessionError):
-    """All replicas have as much to do as they take, and as many wait already as may."""
-
-
-class LostError(SessionError):
-    """An answer that was cut off with its replica, and that no other could finish word for word."""
 
 
 class RemoteSession:
@@ -61,19 +55,21 @@ class RemoteSession:
         state = AnswerState(stopped=_Stop())
         return Answer(state, self._texts(state, messages, progress, options))
 
-    def prepare(self, messages: list[dict], *, wanted=lambda: True, max_visual_tokens: int | None = None) -> None:
+    def prepare(
+        self, messages: list[dict], *, wanted=lambda: True, max_visual_tokens: int | None = None, visitor: str = ""
+    ) -> None:
         """As ChatSession.prepare, but whatever prevents it is said when the question comes."""
         check_messages(messages)
         packed = pack(messages)
-        response = self._replica_of(packed, stream=False).prepare.remote(packed, max_visual_tokens)
+        response = self._replica_of(packed, stream=False).prepare.remote(packed, max_visual_tokens, visitor)
         with contextlib.suppress(*RAY_ERRORS):
             while wanted():
                 with contextlib.suppress(TimeoutError):
                     return response.result(timeout_s=POLL_S)
         response.cancel()
 
-    def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None) -> Estimate:
-        """As ChatSession.estimate, without the seconds: machines differ."""
+    def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None, visitor: str = "") -> Estimate:
+        """As ChatSession.estimate, without the seconds: machines differ. What is kept here tells nobody anything."""
         check_messages(messages)
         prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens)
         return Estimate(len(prompt.ids), sum(item.tokens for item in prompt.media), None)
@@ -97,12 +93,15 @@ class RemoteSession:
         check_question(messages)
         packed = pack(messages)
         given = ""  # what the caller has
-        problem = None
+        problem, begun = None, 0
         for attempt in range(ATTEMPTS):
             state.stopped.wait(RETRY_S * max(0, attempt - 1))
             said = ""  # in this attempt
             try:
                 for piece in self._pieces(state, packed, progress, options):
+                    if piece == BEGUN:
+                        begun += 1
+                        continue
                     said += piece
                     if new := _beyond(given, said):
                         given = said
@@ -115,12 +114,18 @@ class RemoteSession:
             if not state.wanted():
                 return
             _raise_unless_lost(problem)
+            if begun == BEGUN_ATTEMPTS:
+                break
         raise LostError("No machine could answer. Please try again in a minute.") from problem
 
     def _pieces(self, state: AnswerState, packed: list[dict], progress, options: dict) -> Iterator[str]:
-        """What one replica says. Its counts go into the stats; times are those that are seen from here."""
+        """BEGUN, then what one replica says. Its counts go into the stats; times are those that are seen from here."""
+        if not state.wanted():
+            return
         response = self._replica_of(packed, stream=True).answer.remote(packed, options)
         state.stopped.response = response
+        if not state.wanted():  # stopped in between
+            response.cancel()
         stats = state.stats
         try:
             for event in takewhile(lambda _: state.wanted(), chain.from_iterable(response)):

@@ -111,7 +111,7 @@ class MediaProcessor:
         identity = _identity(part[part["type"]])
         if identity is None:
             return make(self._processor, part, max_visual_tokens)
-        key = (owner, part["type"], identity, max_visual_tokens)
+        key = (owner, part["type"], identity, max_visual_tokens, part.get("min_pixels"), part.get("max_pixels"))
         item = self._cache.get(key)
         if item is None:
             item = make(self._processor, part, max_visual_tokens)
@@ -136,19 +136,26 @@ def _pixels_per_token(processor) -> int:
     return (processor.patch_size * processor.merge_size) ** 2
 
 
-def _size_option(processor, max_visual_tokens: int | None) -> dict:
-    """The argument that keeps a picture or a frame within its visual tokens."""
-    if max_visual_tokens is None:
-        return {}
-    if max_visual_tokens < 1:
+def _size_option(processor, part: dict, max_visual_tokens: int | None) -> dict:
+    """The argument that keeps a picture or a frame within its visual tokens, and within the pixels that the part itself
+    states, by qwen-vl-utils' names.
+    """
+    if max_visual_tokens is not None and max_visual_tokens < 1:
         raise MediaError(f"A picture cannot be seen with {max_visual_tokens} visual tokens; it takes one at least.")
-    max_pixels = max_visual_tokens * _pixels_per_token(processor)
-    return {"size": {"shortest_edge": min(max_pixels, processor.size["shortest_edge"]), "longest_edge": max_pixels}}
+    stated = {name: part[name] for name in ("min_pixels", "max_pixels") if part.get(name)}
+    if max_visual_tokens is None and not stated:
+        return {}
+    per_token = _pixels_per_token(processor)
+    most = [max_visual_tokens * per_token] if max_visual_tokens else []
+    most += [stated["max_pixels"]] if "max_pixels" in stated else []
+    largest = max(per_token, min(most or [processor.size["longest_edge"]]))
+    smallest = stated.get("min_pixels", processor.size["shortest_edge"])
+    return {"size": {"shortest_edge": min(largest, smallest), "longest_edge": largest}}
 
 
 def _process_image(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
     images = processor.image_processor
-    size = _size_option(images, max_visual_tokens)
+    size = _size_option(images, part, max_visual_tokens)
     inputs = images(images=[load_image(part["image"])], **_IMAGE_OPTIONS, **size)
     return MediaItem("image", dict(inputs), images.merge_size)
 
@@ -160,7 +167,7 @@ def _process_video(processor, part: dict, max_visual_tokens: int | None) -> Medi
     video = as_video(source, part.get("fps", USUAL_FPS)) if are_frames else load_video(source)
     count = len(video.frames)
     metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
-    size = _size_option(videos, max_visual_tokens)
+    size = _size_option(videos, part, max_visual_tokens)
     inputs = dict(videos(videos=[video.frames], video_metadata=[metadata], **_VIDEO_OPTIONS, **size))
     # Qwen2.5-VL's processor adds this to what its video processor returns.
     if "second_per_grid_ts" in processor.model_input_names:

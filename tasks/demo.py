@@ -69,11 +69,17 @@ def serve(args: argparse.Namespace) -> None:
     from adapters.loopback import LOOPBACK
     from chat_session import ChatSession
     from gradio_helper import make_demo
+    from serving.api import model_name
+    from serving.openai_api import add_api
 
     session = ChatSession(model, processor, shared_cache=args.host in LOOPBACK)
     print(self_check(model, processor), flush=True)
     threading.Thread(target=session.warm_up, daemon=True).start()  # gives way to the first question
-    make_demo(model, processor, session=session).launch(server_name=args.host, server_port=args.port)
+    page = make_demo(model, processor, session=session)
+    page.launch(server_name=args.host, server_port=args.port, prevent_thread_lock=True)
+    add_api(page, session, model_name(args.model))
+    print(f"Programs ask {model_name(args.model)} at {page.local_url}v1", flush=True)
+    page.block_thread()
 
 
 if __name__ == "__main__":

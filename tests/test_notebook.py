@@ -24,7 +24,8 @@ from tasks import refresh_notebook, run_notebook
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
 HELPERS = ("adapters", "benchmarks/results", "catalog", "chat_page", "chat_session.py", "cmd_helper.py", "environment",
-           "export", "figures", "gradio_helper.py", "notebook_utils.py", "requirements.txt", "session", "tiny_model")
+           "export", "figures", "gradio_helper.py", "notebook_utils.py", "requirements.txt", "serving", "session",
+           "tiny_model")
 
 
 def read_cells(kind: str) -> list:
@@ -73,7 +74,7 @@ def test_chat_launches_by_the_tenth_code_cell_without_blocking_or_sharing():
     assert launch <= 10
     assert "prevent_thread_lock=True, share=False" in sources[launch - 1]
     assert "share=True" not in NOTEBOOK.read_text(encoding="utf-8")
-    assert "client.predict(" in sources[launch]
+    assert "client.chat.completions.create(" in sources[launch]
 
 
 def test_outputs_are_kept_and_clean():

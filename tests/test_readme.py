@@ -23,12 +23,13 @@ SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.S))
 OF_OTHERS = ("docker", "curl", "--task", "--model_path")  # programs, and what only they take
 OURS = [code for code in BLOCKS + SPANS if not code.startswith(OF_OTHERS)]
 WORDS = [word.replace("\\", "/") for code in OURS for word in code.split()]
+NO_FILES = ("Qwen/", "OpenVINO/", "application/")  # names on the hub, and a type
 FILE_TYPES = (".py", ".ipynb", ".txt", ".md", ".toml", ".html", ".jpg")
 
 
 def paths():
     """Words in code that name a file or folder of this repository."""
-    plain = {word for word in WORDS if re.fullmatch(r"\.?[\w.-]+(/[\w.-]*)*", word)}
+    plain = {word for word in WORDS if re.fullmatch(r"\.?[\w.-]+(/[\w.-]*)*", word) and not word.startswith(NO_FILES)}
     return sorted(word for word in plain if word.endswith(FILE_TYPES) or "/" in word or word in ("Makefile", ".venv"))
 
 

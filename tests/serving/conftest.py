@@ -8,7 +8,6 @@ import contextlib
 import functools
 import importlib.util
 import io
-import threading
 import time
 from pathlib import Path
 
@@ -132,17 +131,3 @@ def drawing(colour="red") -> bytes:
 def asked(text="Describe this image.", image=None) -> list[dict]:
     media = [{"type": "image", "image": image}] if image else []
     return [{"role": "user", "content": [*media, {"type": "text", "text": text}]}]
-
-
-@contextlib.contextmanager
-def listening(app):
-    """The address of `app`, served in a thread."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(TIMEOUT_S)

@@ -1,4 +1,6 @@
-"""The API, with the `openai` package as its client."""
+"""The API over replicas, with the `openai` package as its client. What it does with requests and answers is
+tests/test_openai_api.py's subject.
+"""
 
 import base64
 import threading
@@ -9,8 +11,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from serving.openai_api import MAX_BODY_BYTES, make_api
-from tests.serving.conftest import asked, drawing, idle, listening, wait_until
+from serving.openai_api import make_api
+from tests.asgi import listening
+from tests.serving.conftest import asked, drawing, idle, wait_until
 
 MODEL, KEY = "practice-model", "a key of our own"
 
@@ -84,61 +87,11 @@ def test_stop_length_and_seed(client):
     assert drawn[0].content == drawn[1].content
 
 
-@pytest.mark.parametrize(
-    "change, param",
-    [
-        ({"messages": []}, None),
-        ({"messages": [{"role": "robot", "content": "Hello"}]}, None),
-        ({"messages": [{"role": "user", "content": None}]}, None),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}] * 17}]}, None),
-        ({"messages": [{"role": "user", "content": [{"type": "image", "image": "/etc/hostname"}]}]}, None),
-        ({"messages": question("x" * 20_000)}, None),
-        ({"stop": ""}, None),
-        ({"max_tokens": 10**9}, "max_tokens"),
-        ({"n": 2}, "n"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-    ],
-)
-def test_what_is_not_offered_is_refused_by_name(client, change, param):
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(**{"model": MODEL, "messages": question("Hello"), **change})
-    assert caught.value.param == param
-    assert caught.value.type == "invalid_request_error"
-
-
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1/a.png", "https://example.com/a.png", "file:///etc/passwd",
-                                     "data:text/html;base64,PGI+", "/etc/passwd", "data:image/png;base64,@@@"])
-def test_pictures_at_an_address_are_refused_and_nothing_is_fetched(client, address):
-    with pytest.raises(openai.BadRequestError, match=r"address|base64"):
-        part = {"type": "image_url", "image_url": {"url": address}}
-        client.chat.completions.create(model=MODEL, messages=question("Hello", part))
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_picture_that_cannot_be_opened_is_the_clients_fault(client, stream):
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     with pytest.raises(openai.BadRequestError, match="not a picture"):
         client.chat.completions.create(model=MODEL, messages=question("Hello", part), stream=stream)
-
-
-def test_another_model_is_not_found(client):
-    with pytest.raises(openai.NotFoundError) as caught:
-        client.chat.completions.create(model="gpt", messages=question("Hello"))
-    assert caught.value.code == "model_not_found"
-
-
-@pytest.mark.parametrize("key", ["-", "wrong", "a key of our ow", "schlüssel"])
-def test_without_the_key_nobody_is_let_in(url, key):
-    for method, path in (("GET", "/models"), ("POST", "/chat/completions")):
-        reply = httpx.request(method, url + path, headers={"Authorization": f"Bearer {key}".encode()})
-        assert reply.status_code == 401
-        assert reply.json()["error"]["code"] == "invalid_api_key"
-
-
-def test_a_request_that_is_too_large_is_refused(url):
-    reply = httpx.post(f"{url}/chat/completions", content=b"x" * (MAX_BODY_BYTES + 1), timeout=60,
-                       headers={"Authorization": f"Bearer {KEY}"})  # fmt: skip
-    assert reply.status_code == 413
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -95,7 +95,7 @@ def test_close_returns_when_nothing_runs_any_more(remote, handle):
         (asked("x" * 20_000), {}, SessionError),
         (asked(image=b"not a picture"), {}, MediaError),
         (asked(), {"beams": 3}, TypeError),
-        (asked(), {"stop": ""}, ValueError),
+        (asked(), {"stop": ""}, SessionError),
     ],
 )
 def test_what_a_session_raises_is_raised_here(remote, messages, options, error):

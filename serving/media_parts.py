@@ -1,0 +1,101 @@
+"""The parts of a message as clients write them, as those that a session takes.
+
+    part_of({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO…"}})
+    # {"type": "image", "image": b"\x89PNG…"}
+
+Here: OpenAI's, vLLM's and Qwen's ways to write a text, a picture, a video. Files are in the request: nothing is fetched
+from an address, and no path is opened, because whoever asks is elsewhere. Not here: opening what is in the bytes
+(`session.media`).
+"""
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+
+from adapters.qwen_vl import PIXELS_PER_TOKEN
+from serving.errors import RequestError
+
+MAX_MEDIA = 32  # pictures and videos of one request, and frames of one video times eight
+MAX_FRAMES = 8 * MAX_MEDIA
+LOW_DETAIL_TOKENS = 128  # visual tokens of a picture with "detail": "low"
+TEXTS = ("text", "input_text", "output_text")
+PICTURES, VIDEOS = ("image_url", "input_image", "image"), ("video_url", "video")
+BUDGET = ("min_pixels", "max_pixels")
+INSTEAD = "Nothing is fetched here: send the file in the request, as data:image/jpeg;base64,…"
+
+
+def part_of(part: dict | str, where: str) -> dict:
+    """`part`, which stands at `where` in the request. Raises RequestError."""
+    if isinstance(part, str):
+        part = {"type": "text", "text": part}
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in TEXTS and isinstance(part.get("text"), str):
+        return {"type": "text", "text": part["text"]}
+    if kind == "refusal" and isinstance(part.get("refusal"), str):
+        return {"type": "text", "text": part["refusal"]}
+    if kind in PICTURES:
+        return _picture(part, where)
+    if kind in VIDEOS:
+        return _video(part, where)
+    raise RequestError(f"{where} is of type {str(kind)[:50]!r}; there are text, image_url and video_url.", where)
+
+
+def _picture(part: dict, where: str) -> dict:
+    address, options = _address(part, PICTURES, where)
+    found = {"type": "image", "image": decoded(address, where)}
+    if options.get("detail") == "low":
+        found["max_pixels"] = LOW_DETAIL_TOKENS * PIXELS_PER_TOKEN
+    for name in BUDGET:
+        if options.get(name) is not None:
+            found[name] = _positive(options[name], f"{where}.{name}")
+    return found
+
+
+def _video(part: dict, where: str) -> dict:
+    """A file; or frames, as vLLM takes them: data:video/jpeg;base64,FRAME,FRAME,… or a list of pictures."""
+    address, options = _address(part, VIDEOS, where)
+    fps = {"fps": options["fps"]} if isinstance(options.get("fps"), int | float) and options["fps"] > 0 else {}
+    frames: list[bytes] = []
+    if isinstance(address, list):
+        frames = [decoded(frame, where) for frame in address[: MAX_FRAMES + 1]]
+    elif address.strip()[:20].lower().startswith("data:video/jpeg;"):
+        head, *encoded = address.split(",")
+        frames = [decoded(f"{head},{frame}", where) for frame in encoded[: MAX_FRAMES + 1]]
+    if len(frames) > MAX_FRAMES:
+        raise RequestError(f"{where} has more than {MAX_FRAMES} frames.", where)
+    return {"type": "video", "video": frames or decoded(address, where), **fps}
+
+
+def _address(part: dict, names: tuple[str, ...], where: str) -> tuple[str | list, dict]:
+    """What the part points to, and the options beside it, wherever the client wrote them."""
+    value = next((part[name] for name in (*names, "url", "file") if part.get(name) is not None), None)
+    options = {**part, **value} if isinstance(value, dict) else part
+    if isinstance(value, dict):
+        value = value.get("url")
+    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        raise RequestError(f"{where} has no url.", where)
+    return value, options
+
+
+def decoded(address: str, where: str) -> bytes:
+    """The bytes in a data: address (RFC 2397), however it is spelled: without a type, in capitals, with parameters or
+    line breaks, without padding, in the alphabet of URLs. Raises RequestError for any other address.
+    """
+    head, comma, data = address.strip().partition(",")
+    if not head[:5].lower() == "data:" or not comma:
+        raise RequestError(f"{where} is not in the request. {INSTEAD}", where)
+    if not head.lower().rstrip().endswith(";base64"):
+        return unquote_to_bytes(data)
+    letters = re.sub(r"\s+|%0[AaDd]", "", data.replace("%2B", "+").replace("%2F", "/").replace("%3D", "="))
+    letters = letters.translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RequestError(f"{where} is not valid base64.", where) from error
+
+
+def _positive(value, where: str) -> int:
+    if not isinstance(value, int | float) or not 1 <= value <= 1e9:
+        raise RequestError(f"{where} is {str(value)[:50]}; it must be a number of pixels.", where)
+    return int(value)
