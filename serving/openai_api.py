@@ -60,7 +60,7 @@ def make_api(session, name: str, key: str = "") -> FastAPI:
     async def one_model(asked: str) -> dict:
         return model if asked == name else _no_such_model(asked, name)
 
-    @app.post("/chat/completions", dependencies=[Depends(gate.let_in)])
+    @app.post("/chat/completions", dependencies=[Depends(gate.let_in)], openapi_extra=_request_schema(name))
     async def complete(request: Request):
         asked, messages = await asyncio.to_thread(_parsed, await _body(request))
         if asked.model != name:
@@ -148,6 +148,13 @@ class Reply:
             "total_tokens": stats.prompt_tokens + stats.answer_tokens,
             "prompt_tokens_details": {"cached_tokens": stats.cached_tokens},
         }
+
+
+def _request_schema(name: str) -> dict:
+    """What FastAPI tells of the body, which is read and parsed by hand."""
+    schema = ChatCompletionRequest.model_json_schema()
+    schema["properties"]["model"] = {"enum": [name]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 async def _body(request: Request) -> bytes:

@@ -39,11 +39,6 @@ NOT_OFFERED: dict[str, tuple[tuple, str]] = {
 }
 
 
-class ResponseFormat(BaseModel, extra="allow"):
-    type: str
-    json_schema: dict | None = None
-
-
 class ChatCompletionRequest(BaseModel, extra="allow"):
     """One request; unknown fields are kept and have no effect."""
 
@@ -62,7 +57,7 @@ class ChatCompletionRequest(BaseModel, extra="allow"):
     stop: str | list[str] = Field(default_factory=list)
     stream: bool = False
     stream_options: dict = Field(default_factory=dict)
-    response_format: ResponseFormat | None = None
+    response_format: dict = {"type": "text"}
     continue_final_message: bool = False
     user: str = ""
 
@@ -126,15 +121,15 @@ class ChatCompletionRequest(BaseModel, extra="allow"):
         return options
 
     def _schema(self) -> dict | bool | None:
-        wanted = self.response_format
-        if wanted is None or wanted.type == "text":
-            return None
-        if wanted.type == "json_object":
-            return True
-        if wanted.type == "json_schema" and isinstance((wanted.json_schema or {}).get("schema"), dict):
-            return wanted.json_schema["schema"]
+        match self.response_format:
+            case {"type": "text"}:
+                return None
+            case {"type": "json_object"}:
+                return True
+            case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+                return schema
         raise RequestError(
-            f"response_format is of type {wanted.type!r}; there are text, json_object, and json_schema with a schema.",
+            "response_format is of type text, json_object, or json_schema, which has its schema in json_schema.schema.",
             "response_format",
         )
 
