@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo serve lab test test-serve test-clients lint notebook screenshots clean clean-models setup setup-tests setup-serve
+.PHONY: help run demo serve lab test test-slow test-serve test-clients lint notebook screenshots clean clean-models setup setup-tests setup-serve
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ test: setup-tests  ## run every test but those of serving/, the notebooks' cells
 
 test-serve: setup-serve setup-tests  ## run the tests of serving/: replicas, nodes and clients that fail
 	$(VENV_PYTHON) -m pytest tests/serving
+
+test-slow: setup-tests  ## run the tests that take minutes: the real vocabulary
+	$(VENV_PYTHON) -m pytest tests/slow
 
 test-clients: setup-tests  ## run the tests with other people's clients of the API, installed into build/clients
 	$(VENV_PYTHON) -m tests.clients.install

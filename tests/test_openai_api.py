@@ -272,6 +272,27 @@ def test_roles_are_those_of_a_session(client, session):
     assert [message["role"] for message in session.messages] == ["system", "user", "assistant", "user"]
 
 
+# As these programs send them; the shapes are from their public code.
+OF_CHAT_PROGRAMS = {
+    "Open WebUI": {"stream": True, "stream_options": {"include_usage": True}, "params": {}, "tool_servers": [],
+                   "features": {"web_search": False}, "variables": {"{{USER_NAME}}": "me"}, "chat_id": "1", "id": "2"},
+    "LibreChat": {"user": "65f", "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0,
+                  "stream": True},
+    "SillyTavern": {"temperature": 1, "max_tokens": 300, "stream": True, "presence_penalty": 0, "frequency_penalty": 0,
+                    "top_p": 1, "stop": [], "logit_bias": {}, "seed": -1, "n": 1, "logprobs": None, "custom_url": ""},
+    "Continue": {"max_tokens": 4096, "stream": True, "temperature": None, "top_p": None, "stop": ["<|im_end|>"],
+                 "tools": [], "parallel_tool_calls": False, "prediction": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", OF_CHAT_PROGRAMS.values(), ids=OF_CHAT_PROGRAMS)
+def test_requests_of_chat_programs_are_answered(client, session, fields):
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{B64}", "detail": "auto"}}
+    reply = ask(client, [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}], **fields)
+    assert reply.status_code == 200, reply.text
+    assert "data: [DONE]" in reply.text and session.messages[0]["content"][1]["image"] == png()
+
+
 def test_a_request_has_a_bounded_number_of_pictures(client, session):
     part = {"type": "image_url", "image_url": f"data:image/png;base64,{B64}"}
     reply = ask(client, [{"role": "user", "content": [part] * 33}])

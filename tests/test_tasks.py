@@ -65,7 +65,8 @@ def ci(clone):
 
 
 def test_ci_runs_the_style_check_and_the_test_commands_with_the_browser_required(ci):
-    assert ci(chromium="", make="") == (0, ["make lint 1", "make test 1", "make test-serve 1"])
+    assert ci(chromium="", make="") == (0, ["make lint 1", "make test 1", "make test-slow 1", "make test-serve 1",
+                                             "make test-clients 1"])
 
 
 @pytest.mark.parametrize("user, prefix", [(0, "apt-get"), (1000, "sudo apt-get")])
