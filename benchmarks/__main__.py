@@ -13,7 +13,9 @@ from adapters.library_telemetry import turn_off_library_telemetry
 from benchmarks.options import UsageError
 from benchmarks.processes import MeasurementError
 
-COMMANDS = ("random-model", "export", "speed", "drafts", "presets", "video", "long-video", "serving", "report")
+COMMANDS = (
+    "random-model", "export", "speed", "drafts", "presets", "video", "long-video", "serving", "api-overhead", "report",
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,8 +12,9 @@ from pathlib import Path
 from catalog.measurements import EXPORTS, RESULTS, RUNS
 from catalog.presets import MEASURED as PRESETS
 
-__all__ = ["DRAFTS", "EXPORTS", "PRESETS", "RUNS", "SERVING", "SPEED", "SPEED_1280", "read", "record", "write"]
+__all__ = ["API", "DRAFTS", "EXPORTS", "PRESETS", "RUNS", "SERVING", "SPEED", "SPEED_1280", "read", "record", "write"]
 
+API = RESULTS / "api.json"
 DRAFTS = RESULTS / "drafts.json"
 SERVING = RESULTS / "serving.json"
 SPEED = RESULTS / "speed-2b.json"  # with 384 visual tokens

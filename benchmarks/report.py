@@ -1,4 +1,4 @@
-"""The measured figures in README.md, docs/speed.md and docs/serving.md: `python -m benchmarks report`, after speed
+"""The measured figures in README.md and the pages of docs/: `python -m benchmarks report`, after speed
 --json, drafts and serving.
 
 Reads what is in benchmarks/results/, and replaces the text of these pages between their marks. Types no number by hand,
@@ -15,11 +15,13 @@ from benchmarks.processes import ROOT
 from benchmarks.serving import capacity, table
 from benchmarks.tables import BASE, shown
 
-README, SPEED_PAGE, SERVING_PAGE = ROOT / "README.md", ROOT / "docs" / "speed.md", ROOT / "docs" / "serving.md"
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+SPEED_PAGE, SERVING_PAGE, API_PAGE = DOCS / "speed.md", DOCS / "serving.md", DOCS / "api.md"
 SPEED_MARKS = ("<!-- speed -->", "<!-- end of speed -->")
 SPEED_1280_MARKS = ("<!-- speed, 1280 -->", "<!-- end of speed, 1280 -->")
 DRAFTS_MARKS = ("<!-- drafts -->", "<!-- end of drafts -->")
 SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
+API_MARKS = ("<!-- overhead -->", "<!-- end of overhead -->")
 SPEED_COLUMNS = {
     "load_s": "load, s", "ttft_turn1_s": "first turn, s", "ttft_turn2_s": "second turn, s", "ttft_retry_s": "retry, s",
     "ttft_same_image_s": "same picture, new chat, s", "ttft_prepared_s": "prefetched picture, s",
@@ -46,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     put_between(SPEED_1280_MARKS, speed(records.SPEED_1280), SPEED_PAGE)
     put_between(DRAFTS_MARKS, drafts(), SPEED_PAGE)
     put_between(SERVING_MARKS, serving(), SERVING_PAGE)
+    put_between(API_MARKS, api_overhead(), API_PAGE)
     return 0
 
 
@@ -94,3 +97,10 @@ def serving() -> str:
     formula, assumed, *machines = capacity()
     carried = f"*{formula}*. {assumed}: {', '.join(machines)}."
     return "\n".join([table(found["crowd"]), "", f"{way} {lost}", "", carried])
+
+
+def api_overhead() -> str:
+    """What HTTP adds for one visitor."""
+    found = records.read(records.API)
+    first, further = (found["api"][key] - found["direct"][key] for key in ("first_token_ms", "next_token_ms"))
+    return f"HTTP adds {first:.1f} ms to the first token and {further:.2f} ms to each further one."

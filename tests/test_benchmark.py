@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import drafts, export, processes, records, replay, report, serving, speed, tables, video
+from benchmarks import api_overhead, drafts, export, processes, records, replay, report, serving, speed, tables, video
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.scenario import KEYS, picture
+from chat_session import ChatSession
+from serving.api import guarded
+from serving.openai_api import make_api
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--repetitions", "1", "--new-tokens", "4")
@@ -272,19 +275,28 @@ def test_the_tables_in_the_documentation_are_what_was_measured():
     page = report.SPEED_PAGE.read_text(encoding="utf-8")
     assert report.speed(records.SPEED_1280) in page and report.drafts() in page
     assert report.serving() in report.SERVING_PAGE.read_text(encoding="utf-8")
+    assert report.api_overhead() in report.API_PAGE.read_text(encoding="utf-8")
 
 
 def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
     marks = {"README": [report.SPEED_MARKS], "SPEED_PAGE": [report.SPEED_1280_MARKS, report.DRAFTS_MARKS],
-             "SERVING_PAGE": [report.SERVING_MARKS]}
+             "SERVING_PAGE": [report.SERVING_MARKS], "API_PAGE": [report.API_MARKS]}
     for name, of_page in marks.items():
         page = tmp_path / f"{name}.md"
         page.write_text("\n".join(f"{first}\nold figures\n{last}\nprose" for first, last in of_page))
         monkeypatch.setattr(report, name, page)
     assert main(["report"]) == 0
     text = "".join((tmp_path / f"{name}.md").read_text() for name in marks)
-    assert "old figures" not in text and text.count("prose") == 4
+    assert "old figures" not in text and text.count("prose") == 5
     assert text.index("`ChatSession`") < text.index("a follow-up") < text.index("replicas per machine")
+
+
+def test_overhead_of_the_api_is_measured_on_both_ways(ov_model, processor, monkeypatch):
+    monkeypatch.setattr(api_overhead, "RUNS", 2)
+    session = ChatSession(ov_model, processor)
+    found = api_overhead.measured(session, guarded(make_api(session, api_overhead.MODEL), "127.0.0.1", ""))
+    assert found["direct"].keys() == found["api"].keys() == {"first_token_ms", "next_token_ms"}
+    assert all(value > 0 for row in found.values() for value in row.values())
 
 
 def test_capacity_is_computed_from_the_measured_run(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ def run(command: list, **environment) -> str:
     """What the command prints; the outside is out of reach for it."""
     away = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
     settings = os.environ | away | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "CI": "true"} | environment
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = subprocess.run(command, env=settings, cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
