@@ -197,6 +197,7 @@ class ChatSession:
         decoder = DraftDecoder(params, plan.prompt.ids, self._max_draft_tokens, constraint)
         stats.prompt_tokens = len(plan)
         stats.visual_tokens = sum(block.tokens for _, block in plan.blocks)
+        stats.notes = tuple(dict.fromkeys(note for item in prompt.media for note in item.notes))
         tokens = self._tokens(state, plan, decoder, progress)
         # Interrupted: whoever stopped the answer does not want to hear about it.
         with contextlib.closing(tokens), contextlib.suppress(Interrupted):

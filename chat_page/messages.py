@@ -14,6 +14,7 @@ import gradio as gr
 
 from adapters.gradio_internals import get_mimetype, get_upload_folder
 from chat_session import SessionError
+from session.media import kind_of
 from session.prompt import content_parts
 
 MAX_FILES = 8  # in one message
@@ -44,5 +45,6 @@ def _media_part(path: str) -> dict:
     # Gradio checks this too, but only for pages that it launched itself.
     if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
         raise SessionError("Only files that were uploaded to this page can be used.")
-    kind = "video" if (get_mimetype(path) or "").startswith("video/") else "image"
+    by_name = "video" if (get_mimetype(path) or "").startswith("video/") else "image"
+    kind = kind_of(path) or by_name  # what is neither is refused when it is opened: as what it is called
     return {"type": kind, kind: path}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from session.caches import LRUCache
-from session.media import USUAL_FPS, MediaError, as_video, load_image, load_video
+from session.media import USUAL_FPS, MediaError, Sampling, as_video, load_image, load_video
 
 # Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
 # by itself, except where a picture is 1 or 3 pixels high.
@@ -42,12 +42,13 @@ class MediaItem:
     """One picture or video as its processor returned it.
 
     kind: "image" or "video". inputs: tensors by the model's names for them, (1, …) each. merge_size: patches of one
-    side of a visual token.
+    side of a visual token. notes: sentences for the reader, such as that the file lacks its end.
     """
 
     kind: str
     inputs: dict[str, torch.Tensor]
     merge_size: int
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -156,15 +157,16 @@ def _size_option(processor, part: dict, max_visual_tokens: int | None) -> dict:
 def _process_image(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
     images = processor.image_processor
     size = _size_option(images, part, max_visual_tokens)
-    inputs = images(images=[load_image(part["image"])], **_IMAGE_OPTIONS, **size)
-    return MediaItem("image", dict(inputs), images.merge_size)
+    notes: list[str] = []
+    inputs = images(images=[load_image(part["image"], notes)], **_IMAGE_OPTIONS, **size)
+    return MediaItem("image", dict(inputs), images.merge_size, tuple(notes))
 
 
 def _process_video(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
     """Frames are sampled already; their times go along for models whose positions depend on them (Qwen2.5-VL)."""
     videos, source = processor.video_processor, part["video"]
     are_frames = isinstance(source, list | tuple)
-    video = as_video(source, part.get("fps", USUAL_FPS)) if are_frames else load_video(source)
+    video = as_video(source, part.get("fps", USUAL_FPS)) if are_frames else load_video(source, Sampling.of_part(part))
     count = len(video.frames)
     metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
     size = _size_option(videos, part, max_visual_tokens)

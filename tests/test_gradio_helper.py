@@ -228,7 +228,7 @@ def thin() -> bytes:
 
 @pytest.mark.parametrize(("name", "content", "times", "says"), [
     pytest.param("letter.png", b"Dear model,", 1, "not a picture", id="not a picture"),
-    pytest.param("cut.jpg", noise()[:900], 1, "damaged or incomplete", id="truncated picture"),
+    pytest.param("cut.jpg", noise()[:60], 1, "damaged or incomplete", id="truncated picture"),
     pytest.param("thin.png", thin(), 1, "too narrow", id="narrow picture"),
     pytest.param("clip.mp4", b"no video", 1, "damaged, or of a kind", id="broken video"),
     pytest.param("page.txt", b"text", 1, "file type", id="other kind of file"),

@@ -1,10 +1,12 @@
 """session.media: every kind of file that people have, and every kind that harms, ends in pixels or in a MediaError."""
 
+import base64
 import contextlib
 import io
 import socket
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,10 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from session import media
-from session.media import MediaError, as_video, load_image, load_video
+from session import images, media, videos
+from session.images import CUT_OFF
+from session.media import MediaError, Sampling, as_video, kind_of, load_image, load_video
 from tests.fake_model import fake_processor
 
 RED = (255, 0, 0)
@@ -91,6 +94,99 @@ def test_a_picture_in_memory_is_treated_as_a_file_is():
     assert load_image(half_and_half().convert("CMYK")).mode == "RGB"
 
 
+# ---- pictures as phones, cameras, scanners and programs make them ----------------------------------------------------
+
+def broken_exif(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    half_and_half().save(buffer, kind, exif=b"Exif\0\0b'Exif'", **({"dpi": (72, 72)} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def png_with(**texts) -> bytes:
+    info = PngImagePlugin.PngInfo()
+    for name, text in texts.items():
+        info.add_text(name.replace("_", " "), text, zip=True)
+    half_and_half().save(buffer := io.BytesIO(), "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def test_heic_of_a_phone_opens(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(half_and_half((64, 32))).save(tmp_path / "IMG_0001")  # its name has no ending
+    image = load_image(tmp_path / "IMG_0001")
+    assert image.size == (64, 32) and near(image.getpixel((5, 10)), RED, 60)
+    assert kind_of(tmp_path / "IMG_0001") == "image"
+
+
+def test_heic_without_its_package_says_what_to_do_on_the_phone(monkeypatch):
+    monkeypatch.setattr("session.images._has_heif", lambda: False)
+    with pytest.raises(MediaError, match="Most Compatible"):
+        load_image(b"\0\0\0\x18ftypheic" + bytes(100))
+
+
+@pytest.mark.parametrize("content", [
+    pytest.param(broken_exif("JPEG"), id="exif-jpeg"), pytest.param(broken_exif("PNG"), id="exif-png"),
+    pytest.param(broken_exif("WEBP"), id="exif-webp"), pytest.param(png_with(workflow="x" * 2_000_000), id="text"),
+    pytest.param(png_with(Raw_profile_type_exif="no hex at all"), id="raw-profile"),
+])  # fmt: skip
+def test_what_stands_beside_the_pixels_does_no_harm(content):
+    image = load_image(content)
+    assert image.size == (40, 20) and near(image.getpixel((5, 10)), RED, 60)
+
+
+def test_a_picture_that_lacks_its_last_bytes_is_shown_with_a_note():
+    notes: list[str] = []
+    image = load_image(encoded(half_and_half((400, 300)), "JPEG")[:-200], notes)
+    assert near(image.getpixel((20, 10)), RED, 60)
+    assert notes == [CUT_OFF]
+
+
+def test_108_megapixels_of_a_phone_open_small(tmp_path):
+    Image.new("RGB", (12_000, 9_000), "red").save(tmp_path / "a.jpg", quality=30)
+    image = load_image(tmp_path / "a.jpg")
+    assert image.width * image.height <= 4 * images.NEEDED_PIXELS and image.width / image.height == 12 / 9
+    assert near(image.getpixel((9, 9)), RED, 60)
+
+
+def test_12_bits_in_a_file_of_16_are_not_black():
+    grey = np.linspace(0, 4095, 64, dtype=np.uint16)[None, :].repeat(8, 0)
+    image = load_image(encoded(Image.fromarray(grey), "PNG"))
+    assert image.getpixel((63, 0))[0] == 255 and 110 < image.getpixel((32, 0))[0] < 140
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_is_seen_as_a_video(kind):
+    frames = [Image.new("RGB", (40, 20), (255 * i // 9, 0, 0)) for i in range(10)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=100)
+    assert kind_of(buffer.getvalue()) == "video"
+    video = load_video(buffer.getvalue(), 4)
+    reds = [frame.getpixel((5, 5))[0] for frame in video.frames]
+    assert len(reds) == 4 and reds == sorted(reds) and reds[-1] - reds[0] > 150
+
+
+def test_a_still_of_one_frame_is_a_picture():
+    assert kind_of(encoded(half_and_half(), "GIF")) == kind_of(encoded(half_and_half(), "WEBP")) == "image"
+
+
+@pytest.mark.parametrize("form", ["file", "data", "data without type", "bytearray", "file object", "array"])
+def test_every_form_of_a_source_opens(tmp_path, form):
+    content = encoded(half_and_half(), "PNG")
+    (tmp_path / "a b.png").write_bytes(content)
+    source = {
+        "file": (tmp_path / "a b.png").as_uri(), "data": f"data:image/png;base64,{base64.b64encode(content).decode()}",
+        "data without type": f"data:image;base64,{base64.b64encode(content).decode().rstrip('=')}",
+        "bytearray": bytearray(content), "file object": io.BytesIO(content), "array": np.asarray(half_and_half()),
+    }[form]  # fmt: skip
+    assert near(load_image(source).getpixel((5, 10)), RED)
+
+
+@pytest.mark.parametrize("load", [load_image, load_video])
+def test_addresses_of_the_web_are_refused_with_that_reason(load):
+    with pytest.raises(MediaError, match="nothing is fetched"):
+        load("https://example.com/cat.jpg")
+
+
 # ---- pictures that do not -------------------------------------------------------------------------------------------
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -114,8 +210,8 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), d
     pytest.param(b"Dear model, please describe this letter.", "not a picture", id="text"),
     pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://x/'/></svg>", "not a picture", id="svg"),
     pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture", id="eps"),
-    pytest.param(encoded(NOISE, "JPEG")[:1500], "damaged", id="truncated-jpeg"),
-    pytest.param(encoded(NOISE, "PNG")[:1500], "damaged", id="truncated-png"),
+    pytest.param(encoded(NOISE, "JPEG")[:300], "damaged", id="jpeg-without-pixels"),
+    pytest.param(encoded(NOISE, "PNG")[:60], "damaged", id="png-without-pixels"),
     pytest.param(png_header(30_000, 30_000), "too large", id="30000x30000"),
     pytest.param(png_header(9_000, 9_000), "too large: at most 64 million pixels can be read. It has 9000 × 9000",
                  id="9000x9000"),
@@ -205,7 +301,7 @@ def test_a_short_video_gives_every_frame_and_its_rate(tmp_path, name, codec):
 
 @pytest.mark.parametrize("count", [9, 16, 33, 50, 200])
 def test_a_long_video_gives_as_many_frames_as_allowed_from_its_whole_length(tmp_path, count):
-    video = load_video(write_video(tmp_path / "a.mp4", brightening(count)), max_frames=8)
+    video = load_video(write_video(tmp_path / "a.mp4", brightening(count)), 8)
     brightness = [frame.getpixel((5, 5))[0] for frame in video.frames]
     steps = np.diff(brightness)
     assert len(video.frames) == 8
@@ -223,7 +319,7 @@ def test_one_frame_is_a_video_too(tmp_path):
 
 def test_large_frames_are_kept_small(tmp_path):
     frame = load_video(write_video(tmp_path / "a.mp4", brightening(2, 1280, 720))).frames[0]
-    assert frame.width * frame.height <= media.FRAME_PIXELS * 1.01
+    assert frame.width * frame.height <= videos.FRAME_PIXELS * 1.01
     assert frame.width / frame.height == pytest.approx(1280 / 720, rel=0.01)
 
 
@@ -246,6 +342,61 @@ def test_frames_and_rate_go_through_the_processor_without_being_sampled_again(tm
     video = load_video(write_video(tmp_path / "a.mp4", brightening(50)))
     grid = fake_processor().video_processor(videos=[video.frames], do_sample_frames=False, return_tensors="pt")
     assert grid["video_grid_thw"][0, 0] == len(video.frames) // 2
+
+
+def test_frames_are_spaced_in_time_and_not_by_their_number(tmp_path):
+    """A screen recording: the first of 61 seconds has many frames, and red; then one blue one stays."""
+    path = tmp_path / "a.mkv"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        times = [*range(0, 1000, 33), 1000, 61_000]
+        for at in times:
+            colour = "red" if at < 1000 else "blue"
+            frame = av.VideoFrame.from_image(Image.new("RGB", (64, 48), colour))
+            frame.pts, frame.time_base = at, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    video = load_video(path, 8)
+    reds = sum(near(frame.getpixel((9, 9)), RED, 60) for frame in video.frames)
+    assert len(video.frames) == 8 and reds in (1, 2)
+    assert video.fps == pytest.approx(7 / 61, rel=0.05)
+
+
+def test_damaged_packets_are_left_out(tmp_path):
+    path = write_video(tmp_path / "a.mp4", brightening(100), codec="h264")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 60] = bytes(60)
+    assert len(load_video(bytes(content), 8).frames) >= 4
+
+
+def test_options_of_a_part_are_heeded_or_refused(tmp_path):
+    path = write_video(tmp_path / "a.mp4", brightening(40))  # five seconds
+    assert len(load_video(path, Sampling.of_part({"nframes": 12})).frames) == 12
+    assert len(load_video(path, Sampling.of_part({"fps": 2})).frames) in (9, 10)
+    assert len(load_video(path, Sampling.of_part({"fps": 2, "max_frames": 4})).frames) == 4
+    late = load_video(path, Sampling.of_part({"video_start": 4}))
+    assert np.asarray(late.frames[0]).mean() > 0.7 * np.asarray(load_video(path).frames[-1]).mean()
+    for part in ({"nframes": 0}, {"fps": -1}, {"max_frames": "8"}, {"video_start": -3}):
+        with pytest.raises(MediaError, match=next(iter(part))):
+            Sampling.of_part(part)
+
+
+def test_cover_art_is_no_video(tmp_path):
+    with av.open(tmp_path / "song.mp4", "w") as container:
+        sound = container.add_stream("aac", rate=8000)
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        for packet in cover.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48), "red"))):
+            container.mux(packet)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 8000
+        for packet in [*sound.encode(silence), *sound.encode()]:
+            container.mux(packet)
+    with pytest.raises(MediaError, match="no moving pictures"):
+        load_video(tmp_path / "song.mp4")
 
 
 def test_a_playlist_dressed_as_a_video_opens_no_other_file(tmp_path):
@@ -305,10 +456,10 @@ def test_names_in_a_video_that_are_not_text_do_no_harm(tmp_path):
 
 def test_frames_beyond_the_limits_are_refused(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", brightening(30))
-    monkeypatch.setattr(media, "MAX_DECODED", 29)
+    monkeypatch.setattr(videos, "MAX_DECODED", 29)
     with pytest.raises(MediaError, match="too long: at most 29 frames"):
         load_video(path)
-    monkeypatch.setattr(media, "MAX_VIDEO_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(videos, "MAX_VIDEO_PIXELS", 64 * 48 - 1)
     with pytest.raises(MediaError, match="too large"):
         load_video(path)
 

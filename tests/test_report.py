@@ -22,7 +22,7 @@ SOMEONE = "annabell"
 def someones_copy(tmp_path) -> Path:
     """The helpers in a folder that says whose it is."""
     folder = tmp_path / SOMEONE / "work of annabell"
-    for name in ("adapters", "catalog", "environment", "export", "figures", "session"):
+    for name in ("adapters", "catalog", "environment", "export", "figures", "tiny_model", "session"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "notebook_utils.py", folder)
     shutil.copytree(ROOT / "benchmarks" / "results", folder / "benchmarks" / "results")

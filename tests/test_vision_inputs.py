@@ -16,7 +16,7 @@ PROCESSOR = fake_processor()
 def opened(monkeypatch) -> list:
     """What `load_image` was asked for from now on."""
     asked, real = [], vision_inputs.load_image
-    monkeypatch.setattr(vision_inputs, "load_image", lambda source: asked.append(source) or real(source))
+    monkeypatch.setattr(vision_inputs, "load_image", lambda source, notes: asked.append(source) or real(source))
     return asked
 
 
@@ -46,7 +46,7 @@ def test_a_deleted_file_is_missed_though_it_was_kept(tmp_path):
     part = saved(tmp_path / "a.png", "red")
     kept.process(part)
     (tmp_path / "a.png").unlink()
-    with pytest.raises(MediaError, match="no longer there"):
+    with pytest.raises(MediaError, match="no such picture"):
         kept.process(part)
 
 

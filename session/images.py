@@ -1,0 +1,216 @@
+"""Pictures in: from a file that a stranger chose to RGB pixels of a bounded size.
+
+Here: formats, limits, what is damaged and can be shown all the same, orientation, depth, animations. Not here: resizing
+to the model's patches (its processor does that), videos (`session.videos`), the forms of a source (`session.sources`).
+"""
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from session.sources import MediaError, opened
+
+MAX_PIXELS = 64_000_000  # of a picture in memory: 192 MB as RGB
+MAX_STATED_PIXELS = 400_000_000  # of a JPEG, which can be decoded at an eighth of its size: phones make 200
+NEEDED_PIXELS = 16_000_000  # larger JPEGs are decoded at a half, a quarter or an eighth: no model takes as many
+MAX_ASPECT = 200  # longer side to shorter side; Qwen2-VL's own processor refuses more
+MAX_ANIMATION_FRAMES = 2000
+CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"acTL", b"fcTL", b"fdAT")  # of a PNG's pixels
+# Formats that Pillow decodes by itself, and HEIF by its plugin. EPS would start another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+HEIC_HELP = (
+    "This is a HEIC picture, as iPhones make them, and the package that opens it (pillow-heif) is not installed. "
+    "Share the picture as a JPEG: on the phone, Settings, Camera, Formats, Most Compatible."
+)
+CUT_OFF = "a picture's file ends too early, its last part is missing"
+
+_global = threading.Lock()  # Pillow's limits are variables of its modules
+
+
+def load_image(source, notes: list[str] | None = None) -> Image.Image:
+    """`source` as RGB, the right way up, transparency on white. Raises MediaError.
+
+    source: a path, a file's bytes, an open file, a file:// or data: address, a PIL picture, or a NumPy array
+    (height, width) or (height, width, 3 or 4) of 0…255. notes: gets a sentence for each thing that the reader should
+    know, such as that the file lacks its end. The size is checked before any pixel is decoded.
+    """
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
+    if isinstance(source, np.ndarray):
+        return to_rgb(_of_array(source))
+    try:
+        with _image(source) as image:
+            return to_rgb(_loaded(image, notes))
+    except MediaError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise MediaError(_why_unknown(source)) from error
+    except Exception as error:  # on damaged files, Pillow's decoders raise a dozen unrelated types
+        raise MediaError("This picture is damaged or incomplete. Please save it again, or try another.") from error
+
+
+def frames_of_animation(source, limit: int) -> list[tuple[float, Image.Image]]:
+    """(seconds, picture) of up to `limit` frames of an animated GIF, WebP, PNG or AVIF, evenly over its time; an empty
+    list for what is no animation. Raises MediaError.
+    """
+    try:
+        with _image(source) as image:
+            count = min(getattr(image, "n_frames", 1), MAX_ANIMATION_FRAMES)
+            if count < 2 or image.format in ("MPO", "TIFF"):
+                return []
+            _check_size(*image.size)
+            starts, at = [], 0.0
+            for number in range(count):
+                image.seek(number)
+                starts.append(at)
+                at += max(0.01, image.info.get("duration", 100) / 1000)
+            moments = np.linspace(0, at, limit, endpoint=False)
+            chosen = sorted({int(number) - 1 for number in np.searchsorted(starts, moments, "right")})
+            found = []
+            for number in chosen:
+                image.seek(number)
+                found.append((starts[number], to_rgb(image.copy())))
+            return found
+    except (MediaError, Image.UnidentifiedImageError):
+        return []
+    except Exception as error:
+        raise MediaError("This animation is damaged. Please save it again, or try another.") from error
+
+
+def is_animation(source) -> bool:
+    """Whether a file is a picture that moves, by what is in it. Never raises."""
+    with contextlib.suppress(Exception), _image(source) as image:
+        return getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO", "TIFF")
+    return False
+
+
+def is_image(source) -> bool:
+    """Whether a file is a picture, by what is in it. Never raises, and decodes nothing."""
+    with contextlib.suppress(Exception), _image(source):
+        return True
+    return False
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    _check_size(*image.size)
+    with contextlib.suppress(Exception):  # a broken block of EXIF says nothing about the pixels
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _image(source) -> Image.Image:
+    """Opened: the header is read, no pixel decoded. A PNG whose texts or profile are too much opens without them."""
+    file = opened(source, "picture")
+    formats = (*FORMATS, "HEIF") if _has_heif() else FORMATS
+    with _global, _without_limits():
+        try:
+            return Image.open(file, formats=formats)
+        except (ValueError, SyntaxError):
+            data = file.getvalue() if isinstance(file, io.BytesIO) else _read(file)
+            if not data.startswith(b"\x89PNG"):
+                raise
+            return Image.open(io.BytesIO(_bare_png(data)), formats=formats)
+
+
+@contextlib.contextmanager
+def _without_limits() -> Iterator[None]:
+    """Pillow refuses by the stated size; a JPEG may state more than we decode of it, and all sizes are checked here."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _loaded(image: Image.Image, notes: list[str] | None) -> Image.Image:
+    """With its pixels, also where the file lacks its end."""
+    if image.format in ("JPEG", "MPO") and image.width * image.height > NEEDED_PIXELS:
+        _check_size(*image.size, MAX_STATED_PIXELS)
+        scale = (NEEDED_PIXELS / (image.width * image.height)) ** 0.5
+        image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+    _check_size(*image.size)
+    try:
+        image.load()
+    except OSError as error:
+        if "truncated" not in str(error):
+            raise
+        with _global:
+            ImageFile.LOAD_TRUNCATED_IMAGES = True
+            try:
+                image.load()
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+        if len(set(image.convert("L").resize((16, 16)).getdata())) < 2:
+            raise  # nothing was decoded
+        if notes is not None:
+            notes.append(CUT_OFF)
+    return image
+
+
+def _has_heif() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _why_unknown(source) -> str:
+    file = opened(source, "picture")
+    head = file.getvalue()[:32] if isinstance(file, io.BytesIO) else _read(file, 32)
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heim", b"heis"):
+        return HEIC_HELP if not _has_heif() else "This HEIC picture is damaged. Please share it as a JPEG."
+    return "This file is not a picture that can be opened. Try a JPEG or a PNG."
+
+
+def _read(path: str, size: int = -1) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(size)
+
+
+def _bare_png(data: bytes) -> bytes:
+    """A PNG with the chunks that its pixels need, and no others: texts, colour profiles and EXIF are left out."""
+    kept, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in CHUNKS:
+            kept.append(data[at : at + 12 + size])
+        at += 12 + size
+    return b"".join(kept)
+
+
+def _of_array(array: np.ndarray) -> Image.Image:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or not array.size:
+        raise MediaError(f"An array of shape {array.shape} is no picture: (height, width), or (height, width, 3 or 4).")
+    if array.dtype != np.uint8:
+        raise MediaError(f"An array of {array.dtype} is no picture; it must be uint8, 0 to 255.")
+    return Image.fromarray(array)
+
+
+def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
+    if width * height > limit:
+        most = f"at most {limit // 1_000_000} million pixels can be read"
+        raise MediaError(f"This picture is too large: {most}. It has {width} × {height}.")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise MediaError(f"This picture is too narrow: {width} × {height}. Please crop it.")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deep greys (10 to 16 bits, 32 bits, floats) to 0…255. What states 16 bits may hold 10, 12 or 14, which
+    would be black: the least depth that holds the data counts. Pillow's own conversion would clip them to white.
+    """
+    grey = np.asarray(image, dtype=np.float32)
+    brightest = max(float(grey.max()), 1.0)
+    depths = [2**bits - 1 for bits in (10, 12, 14, 16)] if image.mode.startswith("I") else []
+    white = next((depth for depth in depths if brightest <= depth), brightest)
+    return Image.fromarray((grey.clip(0, white) * (255 / white)).astype(np.uint8))

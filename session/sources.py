@@ -1,0 +1,60 @@
+"""Where a picture or a video is: the forms that people write, and what is refused.
+
+    opened("file:///home/me/cat.jpg", "picture")  # the path
+    opened("data:image/png;base64,…", "picture")  # a file in memory
+
+Here: paths, file:// and data: addresses, bytes, open files. Nothing is fetched from the web. Not here: what is in the
+file (`session.images`, `session.videos`).
+"""
+
+import base64
+import binascii
+import io
+import os
+from typing import BinaryIO
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+ADDRESSES = ("http", "https", "ftp", "s3", "rtsp", "rtmp", "hf")
+
+
+class MediaError(ValueError):
+    """A picture or a video that cannot be used. The message is a plain sentence, and never contains a path."""
+
+
+def opened(source, what: str) -> str | BinaryIO:
+    """A path that is there, or a file in memory. what: "picture" or "video", for the MediaError."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if hasattr(source, "read"):
+        source.seek(0)
+        return io.BytesIO(source.read())
+    if not isinstance(source, str | os.PathLike):
+        raise MediaError(f"This {what} is a {type(source).__name__}; it must be a path, a file's bytes or a picture.")
+    path = os.fspath(source)
+    scheme = urlsplit(path).scheme.lower() if isinstance(path, str) else ""
+    if scheme == "data":
+        return io.BytesIO(_data(path, what))
+    if scheme in ADDRESSES:
+        raise MediaError(
+            f"This {what} is at an address of the web, and nothing is fetched here: save it and add the file."
+        )
+    if scheme == "file":
+        path = unquote(urlsplit(path).path)
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        raise MediaError(f"There is no such {what} here (any more). Please add it again.") from error
+    return path
+
+
+def _data(address: str, what: str) -> bytes:
+    """What is in a data: address (RFC 2397)."""
+    head, comma, data = address.partition(",")
+    if not comma:
+        raise MediaError(f"This {what} is a data: address without data.")
+    if not head.lower().endswith(";base64"):
+        return unquote_to_bytes(data)
+    try:
+        return base64.b64decode("".join(unquote(data).split()) + "==")
+    except (binascii.Error, ValueError) as error:
+        raise MediaError(f"This {what} is a data: address that is not valid base64.") from error

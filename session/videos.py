@@ -1,0 +1,230 @@
+"""Videos in: from a file that a stranger chose to a few RGB frames of a bounded size, evenly spaced in time.
+
+Here: containers, limits, what is damaged and can be shown all the same, rotation and the shape of pixels. Not here:
+resizing to the model's patches, single pictures (`session.images`), the forms of a source (`session.sources`).
+"""
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import av
+from PIL import Image
+
+from adapters.qwen_vl import PIXELS_PER_TOKEN
+from session.images import MAX_ASPECT, frames_of_animation, load_image
+from session.sources import MediaError, opened
+
+MAX_VIDEO_PIXELS = 36_000_000  # of one frame of a video: 8K
+MAX_FRAMES = 8  # given to the model, which encodes them in pairs: at most 1024 visual tokens a video
+MAX_ASKED_FRAMES = 768  # that a message may ask for, as in qwen-vl-utils
+MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
+MAX_BROKEN = 500  # packets in a row that do not decode
+FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
+KEPT_FRAMES = 8  # times those that are wanted: which of them are evenly spaced is known at the end
+TIMES_ARE_OFF_S = 0.02  # what files state, a little late and early
+USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
+ATTACHED_PICTURE = 1024  # FFmpeg's disposition of cover art
+
+# Containers that hold their own data. Playlists (HLS, concat) would open other files and addresses.
+_VIDEO_FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,gif"
+_FFMPEG = {"format_whitelist": _VIDEO_FORMATS, "protocol_whitelist": "file"}
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames in time order (RGB, all of one size), and how many of *these* frames make a second."""
+
+    frames: list[Image.Image]
+    fps: float
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a video are wanted, by qwen-vl-utils' names (https://github.com/QwenLM/Qwen2.5-VL).
+
+    nframes: exactly so many, if there are as many; fps: so many a second, at most max_frames. video_start, video_end:
+    seconds.
+    """
+
+    nframes: int | None = None
+    fps: float | None = None
+    max_frames: int = MAX_FRAMES
+    video_start: float = 0.0
+    video_end: float = math.inf
+
+    @classmethod
+    def of_part(cls, part: dict) -> "Sampling":
+        """What a message's part says beside its video. Raises MediaError for values that are none."""
+        named = {name: part[name] for name in ("nframes", "max_frames") if part.get(name) is not None}
+        for name, value in named.items():
+            if not isinstance(value, int) or not 1 <= value <= MAX_ASKED_FRAMES:
+                raise MediaError(f"{name} is {value!r}; it must be a number from 1 to {MAX_ASKED_FRAMES}.")
+        for name in ("fps", "video_start", "video_end"):
+            if (value := part.get(name)) is not None:
+                if not isinstance(value, int | float) or not 0 <= value < math.inf or (name == "fps" and not value):
+                    raise MediaError(f"{name} is {value!r}; it must be a number above 0.")
+                named[name] = value
+        if "fps" in named and "max_frames" not in named:
+            named["max_frames"] = MAX_ASKED_FRAMES
+        return cls(**named)
+
+    def count(self, seconds: float) -> int:
+        """Frames of a video that lasts so long."""
+        if self.nframes:
+            return self.nframes
+        return min(self.max_frames, max(1, round(self.fps * seconds))) if self.fps else self.max_frames
+
+
+def load_video(source, sampling: Sampling | int = MAX_FRAMES) -> Video:
+    """Frames of a video file or an animated picture, evenly spaced in time over its whole length. Raises MediaError.
+
+    source: a path, a file's bytes, an open file, a file:// or data: address. sampling: or simply the most frames.
+    Memory is bounded by their number; time is that of decoding the file once. What does not decode is left out; a file
+    of which nothing does is refused.
+    """
+    sampling = Sampling(max_frames=sampling) if isinstance(sampling, int) else sampling
+    file = opened(source, "video")
+    most = KEPT_FRAMES * max(sampling.nframes or 0, sampling.max_frames)
+    if animated := frames_of_animation(source, most):
+        return _video([(at, _reduced(image)) for at, image in animated], len(animated), sampling)
+    try:
+        with av.open(file, options=_FFMPEG, metadata_errors="replace") as container:
+            stream = _video_stream(container)
+            return _video(*_thinned(_decoded(container, stream, sampling), most), sampling)
+    except MediaError:
+        raise
+    except Exception as error:  # FFmpeg's errors, the system's, and what odd values in a file do to PyAV
+        raise MediaError("This video is damaged, or of a kind that cannot be read. Try an MP4.") from error
+
+
+def as_video(frames: Iterable, fps: float) -> Video:
+    """A Video of pictures in memory, checked as files are. Raises MediaError."""
+    images = [load_image(frame) for frame in frames]
+    if not images:
+        raise MediaError("This video has no frames.")
+    if len({image.size for image in images}) > 1:
+        raise MediaError("The frames of a video must all have the same size.")
+    if not isinstance(fps, int | float) or not 0 < fps < math.inf:
+        raise MediaError(f"The fps of a video are {fps!r}; they must be a number above 0.")
+    return Video(images, fps)
+
+
+def is_video(source) -> bool:
+    """Whether a file has moving pictures, by what is in it. Never raises, and decodes nothing."""
+    with contextlib.suppress(Exception):
+        container = av.open(opened(source, "video"), options=_FFMPEG, metadata_errors="replace")
+        with container:
+            return bool(_moving(container))
+    return False
+
+
+def _moving(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Its streams of moving pictures: cover art is none."""
+    return [stream for stream in container.streams.video if not int(stream.disposition) & ATTACHED_PICTURE]
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    if not _moving(container):
+        raise MediaError("This file has no moving pictures in it.")
+    stream = _moving(container)[0]
+    _check_size(stream.width, stream.height)
+    stream.codec_context.options = {"max_pixels": str(MAX_VIDEO_PIXELS)}  # where the header states less than is there
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _decoded(container, stream, sampling: Sampling) -> Iterator[tuple[float | None, av.VideoFrame]]:
+    """(seconds, frame) between the wanted times. Packets that are damaged are left out."""
+    if sampling.video_start:
+        with contextlib.suppress(av.FFmpegError):
+            container.seek(int(sampling.video_start * av.time_base))
+    broken = 0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+            broken = 0
+        except av.FFmpegError:
+            broken += 1
+            if broken > MAX_BROKEN:
+                raise
+            continue
+        for frame in frames:
+            if frame.time is not None and frame.time < sampling.video_start:
+                continue
+            if frame.time is not None and frame.time > sampling.video_end:
+                return
+            yield frame.time, frame
+
+
+def _thinned(
+    frames: Iterable[tuple[float | None, av.VideoFrame]], limit: int
+) -> tuple[list[tuple[float, Image.Image]], int]:
+    """About `limit` frames with their times, and how many there were in all.
+
+    Where there are too many, time is cut into spans, and of each the last frame is kept, which is the one that stays
+    on: so memory is bounded without believing the length that the file states, and a second with many frames counts no
+    more than one with few. Only what is kept becomes pixels.
+    """
+    kept: list[tuple[float, Image.Image]] = []
+    span, total = 0.0, 0
+    latest: tuple[float, av.VideoFrame] | None = None
+    for time, frame in frames:
+        if total >= MAX_DECODED:
+            raise MediaError(f"This video is too long: at most {MAX_DECODED} frames can be read. Please cut it.")
+        at = total / USUAL_FPS if time is None else time
+        total += 1
+        if latest and (len(kept) == 0 or not span or latest[0] // span != at // span):
+            kept.append((latest[0], _small(latest[1])))
+        latest = at, frame
+        if len(kept) > limit:
+            span = max(2 * span, 2 * (kept[-1][0] - kept[0][0]) / limit)
+            by_span = {at // span: (at, image) for at, image in kept[1:]} if span else {}
+            kept = [kept[0], *by_span.values()]
+    if latest:
+        kept.append((latest[0], _small(latest[1])))
+    return kept, total
+
+
+def _video(frames: list[tuple[float, Image.Image]], total: int, sampling: Sampling) -> Video:
+    """Of frames with their times, what is seen at evenly spaced moments: the same frame again where it lasts.
+
+    total: how many frames there were before some were left out.
+    """
+    if not frames:
+        raise MediaError("This video has no frames that can be read.")
+    first, seconds = frames[0][0], frames[-1][0] - frames[0][0]
+    count = min(sampling.count(seconds), total)
+    step = seconds / max(1, count - 1)
+    seen, index = [], 0
+    for number in range(count):
+        moment = first + number * step + min(step / 4, TIMES_ARE_OFF_S)
+        while index + 1 < len(frames) and frames[index + 1][0] <= moment:
+            index += 1
+        seen.append(frames[index][1])
+    size = seen[0].size  # a stream may change its size on the way
+    return Video([image.resize(size) for image in seen], 1 / step if step else USUAL_FPS)
+
+
+def _small(frame: av.VideoFrame) -> Image.Image:
+    """One frame straight to at most FRAME_PIXELS, as wide as it is shown, turned as the camera was held."""
+    _check_size(frame.width, frame.height)
+    ratio = float(frame.sample_aspect_ratio or 1) if hasattr(frame, "sample_aspect_ratio") else 1.0
+    shown = frame.width * (ratio if 1 / 8 < ratio < 8 else 1)
+    scale = min(1.0, (FRAME_PIXELS / (shown * frame.height)) ** 0.5)
+    width, height = max(1, round(shown * scale)), max(1, round(frame.height * scale))
+    return frame.to_image(width=width, height=height).rotate(frame.rotation, expand=True)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    scale = min(1.0, (FRAME_PIXELS / (image.width * image.height)) ** 0.5)
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_VIDEO_PIXELS:
+        most = f"at most {MAX_VIDEO_PIXELS // 1_000_000} million pixels can be read"
+        raise MediaError(f"This video is too large: {most}. It has {width} × {height}.")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise MediaError(f"This video is too narrow: {width} × {height}. Please crop it.")
