@@ -167,11 +167,8 @@ class ChatSession:
 
     def memory(self) -> dict[str, int]:
         """Bytes of each cache. KV caches count as float32: an upper bound, OpenVINO's have 8 bits."""
-        return {
-            "features": self._prefiller.features.bytes,
-            "kv_caches": self._prefixes.bytes,
-            "patches": self._media.bytes,
-        }
+        features, kv_caches = self._prefiller.features.bytes, self._prefixes.bytes
+        return {"features": features, "kv_caches": kv_caches, "patches": self._media.bytes}
 
     # ---- the path of one answer --------------------------------------------------------------------------------------
 

@@ -145,6 +145,15 @@ class CountPenalty(LogitsProcessor):
         return scores - self._frequency * counts - self._presence * (counts > 0)
 
 
+class TopPOfFew(TopPLogitsWarper):
+    """The same, but only what top-k left is sorted: a vocabulary of 152 000 tokens takes 3 ms, as long as sampling."""
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        left = scores[0].isfinite().nonzero()[:, 0]
+        few = super().__call__(input_ids, scores[:, left])
+        return torch.full_like(scores, self.filter_value).index_copy_(1, left, few)
+
+
 def _processors(params: SamplingParams, prompt_tokens: int) -> Iterator[LogitsProcessor]:
     if params.repetition_penalty not in (None, 1.0):
         yield RepetitionPenaltyLogitsProcessor(params.repetition_penalty)
@@ -156,9 +165,10 @@ def _processors(params: SamplingParams, prompt_tokens: int) -> Iterator[LogitsPr
         return
     if params.temperature not in (None, 1.0):
         yield TemperatureLogitsWarper(params.temperature)
-    if params.top_k and params.top_k > 0:
+    few = bool(params.top_k and params.top_k > 0)
+    if few:
         yield TopKLogitsWarper(params.top_k)
     if params.top_p is not None and params.top_p < 1.0:
-        yield TopPLogitsWarper(params.top_p)
+        yield TopPOfFew(params.top_p) if few else TopPLogitsWarper(params.top_p)
     if params.min_p:
         yield MinPLogitsWarper(params.min_p)

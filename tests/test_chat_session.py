@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from adapters.qwen_vl import PIXELS_PER_TOKEN
 from chat_session import MediaError, SessionError
 from session.prefill import CHUNK_TOKENS, ENCODING, PREFILLING, ThroughputEstimate
 from session.prompt import MAX_CHARACTERS, build_prompt, model_inputs
+from session.vision_inputs import MediaProcessor
 from tests.fake_model import CONTROL_TOKENS, END, FakeModel, FakeSession, echoing, fake_processor, saying
 
 PROCESSOR = fake_processor()
@@ -655,6 +657,32 @@ def test_many_answers_of_one_visitor_take_no_more_from_another_than_one_would():
         assert all(future.result(30) for future in running)
     assert other == "a" * 20
     assert meanwhile < 150, "each of the 20 would have had its turn 20 times: 400"
+
+
+def test_answers_that_were_stopped_while_they_waited_compute_nothing():
+    said = PROCESSOR.tokenizer("a" * 50)["input_ids"]
+    session = session_on(FakeModel(lambda inputs: said, gated=True))
+    first, others = session.stream(HELLO), [session.stream(HELLO, visitor="b", max_new_tokens=50) for _ in range(20)]
+    with ThreadPoolExecutor(21) as pool:
+        running = pool.submit(list, first)
+        while not session.model.running:
+            time.sleep(0.01)
+        waiting = [pool.submit(list, answer) for answer in others]
+        while len(session.model.calls) < 21:
+            time.sleep(0.01)
+        for answer in others:
+            answer.stop()
+        assert all(future.result(30) == [] for future in waiting)
+        session.model.allow()
+        assert "".join(running.result(30)) == "a" * 50
+    assert len(session.model.said) == 50
+
+
+def test_notes_about_files_reach_the_reader_once(monkeypatch):
+    process, notes = MediaProcessor.process, ("It lacks its end.",)
+    monkeypatch.setattr(MediaProcessor, "process", lambda *given: replace(process(*given), notes=notes))
+    _, stats = asked(session_on(echoing(PROCESSOR)), [user(image(SQUARE), image(WIDE), text("abc"))])
+    assert stats.notes == notes
 
 
 # ---- going on -------------------------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from session.decode import repeats_endlessly
 from session.prompt import SessionError
-from session.sampling import Sampler, SamplingParams
+from session.sampling import Sampler, SamplingParams, TopPOfFew
 
 PROMPT = [7, 7, 7]
 
@@ -28,6 +29,14 @@ def test_min_p_leaves_what_is_not_much_less_likely_than_the_best():
     logits = np.log([0.5, 0.3, 0.15, 0.05]).tolist()
     left = scores({"do_sample": True, "min_p": 0.4, "top_k": None}, [], logits)
     assert [np.isfinite(score) for score in left] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("top_p", [0, 0.3, 0.8, 0.999])
+def test_top_p_of_what_top_k_left_is_top_p(top_p):
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        logits = TopKLogitsWarper(20)(None, torch.from_numpy(rng.normal(size=(1, 5000)).astype(np.float32)) * 3)
+        assert torch.equal(TopPOfFew(top_p)(None, logits), TopPLogitsWarper(top_p)(None, logits))
 
 
 @pytest.mark.parametrize("options", [
