@@ -6,6 +6,7 @@ Here: the conversation as it grows, and the thread in which the session works. N
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
@@ -15,7 +16,7 @@ from chat_page.settings import Settings
 from chat_page.strings import progress_line, stats_line, visible_error
 from chat_session import ChatSession, Progress, Stats
 
-POLL_S = 0.5  # between two looks whether the visitor pressed Stop
+POLL_S = 0.1  # between two looks at what is new, and whether the visitor pressed Stop
 STOPPED = "Stopped."  # below an answer that is not all
 ASKED = "…"  # below an answer of which nothing is known yet
 
@@ -23,28 +24,33 @@ ASKED = "…"  # below an answer of which nothing is known yet
 def stream_conversation(
     session: ChatSession,
     before: list[dict],
-    index: int,
+    index: int | None,
     message: dict | None,
     settings: Settings,
     stop_requested: Callable[[], bool] = lambda: False,
+    visitor: str = "",
 ) -> Iterator[list[dict]]:
     """Yields the conversation again and again while the answer to `message`, a value of the input box, grows.
 
-    The question becomes message `index` of the conversation `before`; what came after that is left out. Once
-    `stop_requested()`, what was written stays, and the line below says that it is not all. Raises gr.Error, in a
-    sentence for visitors, where it fails.
+    The question becomes message `index` of the conversation `before`; what came after that is left out. Without an
+    index, the last answer of `before` goes on where it was cut. Once `stop_requested()`, what was written stays, and
+    the line below says that it is not all. Raises gr.Error, in a sentence for visitors, where it fails.
+    visitor: see `ChatSession.stream`.
     """
     try:
-        asked = [*before[:index], {"role": "user", "content": content_of_input(message)}]
-        yield [*asked, _unfinished_answer("", ASKED)]
-        text = note = ""
-        with closing(_events(session, asked, settings)) as events:
-            for text, note in events:
+        if index is None:
+            *asked, answer = before
+        else:
+            asked, answer = [*before[:index], {"role": "user", "content": content_of_input(message)}], _answer("", "")
+        yield [*asked, _unfinished_answer(answer["content"], ASKED)]
+        with closing(_answers(session, asked, answer["content"], settings, visitor)) as answers:
+            for answer in answers:
                 if stop_requested():
-                    yield [*asked, _answer(text, STOPPED)]
+                    yield [*asked, _answer(answer["content"], STOPPED)]
                     return
-                yield [*asked, _unfinished_answer(text, note)]
-        yield [*asked, with_drawn_boxes(_answer(text, note), asked, session.processor, settings.visual_tokens)]
+                if "unfinished" in answer:
+                    yield [*asked, answer]
+        yield [*asked, with_drawn_boxes(answer, asked, session.processor, settings.visual_tokens)]
     except Exception as error:
         raise visible_error(error) from error
 
@@ -62,17 +68,24 @@ def _unfinished_answer(text: str, note: str) -> dict:
     return {**_answer(text, note), "unfinished": True}
 
 
-def _events(session: ChatSession, asked: list[dict], settings: Settings) -> Iterator[tuple[str, str]]:
-    """(answer so far, the line below it): what the session does, then text as it comes, at the end what it took.
+def _answers(
+    session: ChatSession, asked: list[dict], begun: str, settings: Settings, visitor: str
+) -> Iterator[dict]:
+    """The answer as it grows from what is `begun`, with a line below it: what the session does, later nothing, at the
+    end what it took.
 
     The session works in a thread of its own, because it tells its progress before it has a piece to give.
     """
     events: queue.SimpleQueue = queue.SimpleQueue()
-    answer = session.stream(settings.with_system(asked), progress=events.put, **settings.options())
+    messages, options = settings.with_system(asked), settings.options()
+    if begun:
+        messages, options = [*messages, _answer(begun, "")], {**options, "continue_final_message": True}
+    answer = session.stream(messages, progress=events.put, visitor=visitor, **options)
     threading.Thread(target=answer.pump, args=(events.put,), name="chat page: answer", daemon=True).start()
-    text = note = ""
+    text, note = begun, ""
     try:
         while True:
+            next_look = time.monotonic() + POLL_S
             for event in _all_new(events):
                 match event:
                     case str():
@@ -80,11 +93,12 @@ def _events(session: ChatSession, asked: list[dict], settings: Settings) -> Iter
                     case Progress():
                         note = progress_line(event)
                     case Stats():
-                        yield text, stats_line(event)
+                        yield {**_answer(text, stats_line(event)), "cut": event.finish_reason == "length"}
                         return
                     case _:
                         raise event
-            yield text, note
+            yield _unfinished_answer(text, note)
+            time.sleep(max(0.0, next_look - time.monotonic()))  # each look is sent and rendered as a whole
     finally:
         answer.stop()  # and nothing more: Gradio closes this generator in the thread that serves all visitors
 

@@ -58,6 +58,7 @@ class ChatPage:
     input: what a visitor types and uploads.
     stop, clear, save, load: the buttons below it.
     download: a button that is hidden; Save presses it when the file is there.
+    go_on: another; the one that stands below a cut answer presses it.
     settings: the controls in the accordion, in the order of Settings' fields.
     cost: the line below them that predicts what the message in the input box would cost.
     """
@@ -80,6 +81,7 @@ class ChatPage:
     save: gr.Button
     load: gr.UploadButton
     download: gr.DownloadButton
+    go_on: gr.Button
     settings: list[gr.components.Component]
     cost: gr.Markdown
 
@@ -110,6 +112,7 @@ def lay_out(model, session: ChatSession) -> ChatPage:
         save = gr.Button("Save", size="sm")
         load = gr.UploadButton("Load", size="sm", file_types=[".zip"])
         download = gr.DownloadButton("Download", elem_id="download")
+        go_on = gr.Button("Continue", elem_id="continue")
     with gr.Accordion("Settings", open=False):
         settings = controls(session)
         cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
@@ -118,7 +121,7 @@ def lay_out(model, session: ChatSession) -> ChatPage:
     return ChatPage(
         session=session, examples=examples, model_line=line, history=history, tab=tab, stored=stored, header=header,
         notice=notice, chatbot=chatbot, input=input_box, stop=stop, clear=clear, save=save, load=load,
-        download=download, settings=settings, cost=cost,
+        download=download, go_on=go_on, settings=settings, cost=cost,
     )  # fmt: skip
 
 

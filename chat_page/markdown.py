@@ -96,7 +96,9 @@ def _block_math(state, first: int, last: int, silent: bool) -> bool:
 
 def _math(token) -> str:
     left, right = token.meta["delimiters"]
-    return f'<{token.tag} class="math" dir="ltr">{left}{escape(token.content.replace(MARK, ""))}{right}</{token.tag}>'
+    keys = ' tabindex="0"' if token.tag == "div" else ""  # a long one is scrolled, by keys as well
+    content = escape(token.content.replace(MARK, ""))
+    return f'<{token.tag} class="math" dir="ltr"{keys}>{left}{content}{right}</{token.tag}>'
 
 
 # ---- all else -------------------------------------------------------------------------------------------------------

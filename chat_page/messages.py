@@ -4,8 +4,8 @@ Here: the value of the input box as the content of a message, and back; which fi
 (`session.media`), what is on the page (`chat_page.render`).
 
 A value of the input box is {"text": str, "files": [path]}. A conversation is a list of messages as ChatSession takes
-them. Answers have more entries, which only the page uses: "note", the quiet line; "boxed", a picture with boxes drawn
-on it; "unfinished", while an answer grows.
+them. Answers have more entries, which only the page uses: "note", the quiet line, and behind it lines for its tooltip;
+"boxed", a picture with boxes drawn on it; "unfinished", while an answer grows; "cut", whether it hit its length.
 """
 
 from pathlib import Path

@@ -4,6 +4,7 @@ Here: when to begin, and when to call it off. Not here: the computing (`ChatSess
 """
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class TabState:
     files_prefetched: what was prefetched last, or is now.
     answering: an answer to this tab is being written.
     stop_requested: its visitor pressed Stop.
+    visitor: a random name, which the server gives out: what is cached for it serves nobody else.
     """
 
     files_in_input: list[str] = field(default_factory=list)
@@ -33,6 +35,11 @@ class TabState:
     files_prefetched: list[str] = field(default_factory=list)
     answering: bool = False
     stop_requested: bool = False
+    visitor: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def __deepcopy__(self, memo: dict) -> "TabState":
+        """Gradio copies one for each tab; each has a name of its own."""
+        return TabState()
 
 
 def prefetch(
@@ -54,8 +61,9 @@ def prefetch(
         return not closed.is_set() and files in (tab.files_in_input, tab.files_sent)
 
     thread = threading.Thread(
-        target=_prepare, args=(session, before, value, settings, wanted), name="chat page: prefetch", daemon=True
-    )
+        target=_prepare, args=(session, before, value, settings, wanted, tab.visitor), name="chat page: prefetch",
+        daemon=True,
+    )  # fmt: skip
     thread.start()
     try:
         while thread.is_alive():
@@ -66,11 +74,16 @@ def prefetch(
 
 
 def _prepare(
-    session: ChatSession, before: list[dict], value: dict, settings: Settings, wanted: Callable[[], bool]
+    session: ChatSession,
+    before: list[dict],
+    value: dict,
+    settings: Settings,
+    wanted: Callable[[], bool],
+    visitor: str,
 ) -> None:
     try:
         messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
-        session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens)
+        session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
     except (SessionError, MediaError) as error:
         logger.info("not prefetched: %s", error)
     except Exception as error:

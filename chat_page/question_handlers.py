@@ -23,16 +23,17 @@ IMMEDIATELY = {"queue": False, "show_progress": "hidden", "api_visibility": "pri
 
 
 def connect_questions(page: ChatPage) -> list:
-    """All that leads to an answer on the page: a new question, an old one again or edited, an example.
+    """All that leads to an answer on the page: a new question, an old one again or edited, an example; and an answer
+    that was cut and goes on.
 
-    Returns the four events, so that others can cancel or follow them.
+    Returns the five events, so that others can cancel or follow them.
     """
 
-    def reply(tab: TabState, before, index: int, message: dict, settings, *, notice="", first_input=UNCHANGED):
+    def reply(tab: TabState, before, index, message: dict | None, settings, *, notice="", first_input=UNCHANGED):
         """Values of the `outputs` below, again and again while the answer to `message` grows.
 
-        The question becomes message `index` of the conversation `before`. first_input: what the input box holds once
-        it is asked; after that, it is the visitor's.
+        The question becomes message `index` of the conversation `before`; without an index, its last answer goes on.
+        first_input: what the input box holds once it is asked; after that, it is the visitor's.
         """
 
         def outputs(history: list[dict], input_value) -> tuple:
@@ -45,14 +46,14 @@ def connect_questions(page: ChatPage) -> list:
         tab.stop_requested = False
         try:
             conversations = stream_conversation(
-                page.session, before, index, message, values, stop_requested=lambda: tab.stop_requested
+                page.session, before, index, message, values, lambda: tab.stop_requested, visitor=tab.visitor
             )
             with closing(conversations):
                 for history in conversations:
                     yield outputs(history, input_value)
                     input_value = UNCHANGED
         except gr.Error as error:
-            yield outputs(before, message)
+            yield outputs(before, UNCHANGED if index is None else message)
             gr.Warning(error.message, duration=error.duration)  # an error would cover the conversation
         finally:
             tab.answering = False
@@ -75,6 +76,11 @@ def connect_questions(page: ChatPage) -> list:
     def example(event: gr.SelectData, tab: TabState, *settings):
         yield from reply(tab, [], 0, page.examples[event.index], settings)
 
+    def go_on(tab: TabState, history, stored, *settings):
+        before, notice = restored(page.server_id, history, stored)
+        if before and before[-1].get("cut"):
+            yield from reply(tab, before, None, None, settings, notice=notice)
+
     shared = {
         "outputs": [page.history, page.chatbot, page.input, page.stored, page.notice], "api_visibility": "private",
         "show_progress": "minimal", "show_progress_on": [page.chatbot], **_limit(page.session),
@@ -85,6 +91,7 @@ def connect_questions(page: ChatPage) -> list:
         page.chatbot.retry(retry, [*conversation, *page.settings], **shared),
         page.chatbot.edit(edit, [*conversation, *page.settings], **shared),
         page.chatbot.example_select(example, [page.tab, *page.settings], **shared),
+        page.go_on.click(go_on, [*conversation, *page.settings], **shared),
     ]
 
 
@@ -93,7 +100,8 @@ def connect_typing(page: ChatPage) -> None:
 
     def predict(value: dict | None, before: list[dict], tab: TabState, *settings) -> str:
         tab.files_in_input = value["files"] if value else []
-        return predicted_cost(page.session, before, value, Settings.from_controls(page.session, *settings))
+        values = Settings.from_controls(page.session, *settings)
+        return predicted_cost(page.session, before, value, values, tab.visitor)
 
     def encode(value: dict | None, before: list[dict], tab: TabState, *settings) -> Iterator[None]:
         yield from prefetch(page.session, value, before, tab, Settings.from_controls(page.session, *settings))
@@ -111,18 +119,25 @@ def connect_typing(page: ChatPage) -> None:
 def add_endpoint(page: ChatPage) -> None:
     """The page for programs: `client.predict(message=..., api_name="/chat")`, see the README."""
 
-    def chat(message, system_prompt, temperature, max_tokens, seed, visual_tokens, before):
+    def chat(
+        message, system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, before,
+        client: gr.Request,
+    ):  # fmt: skip
         """Answer a message in the conversation of this client. The answer grows as it is written.
 
         message: {"text": str, "files": list of pictures and videos, each from gradio_client.handle_file}.
         system_prompt: str, what the model is told before the conversation. temperature: float, 0 for the likeliest
-        word every time. max_tokens: int, the longest answer. seed: int, for the same answer again where
-        temperature is not 0. visual_tokens: int, the most for each picture. Returns the answer so far, a str.
+        word every time. max_tokens: int, the longest answer. repetition_penalty: float, 1 for the model's own. seed:
+        int, for the same answer again where temperature is not 0. visual_tokens: int, the most for each picture.
+        Returns the answer so far, a str.
         """
-        values = (system_prompt, temperature, max_tokens, seed, visual_tokens)
+        values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens)
         settings = Settings.from_controls(page.session, *values)
         try:
-            for history in stream_conversation(page.session, before, len(before), message, settings):
+            conversations = stream_conversation(
+                page.session, before, len(before), message, settings, visitor=f"client {client.session_hash}"
+            )
+            for history in conversations:
                 yield history, history[-1]["content"]
         except gr.Error:
             yield before, before[-1]["content"] if before else ""  # without the question that failed

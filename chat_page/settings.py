@@ -19,13 +19,14 @@ NO_PICTURE = "Add a picture to see how many visual tokens it takes, and how long
 
 @dataclass(frozen=True)
 class Settings:
-    """What a visitor may set. seed: 0 for another answer every time. visual_tokens: the most for each picture; None for
-    what the processor says.
+    """What a visitor may set. repetition_penalty: 1 for the model's own. seed: 0 for another answer every time.
+    visual_tokens: the most for each picture; None for what the processor says.
     """
 
     system_prompt: str = ""
     temperature: float = 0
-    max_tokens: int = 256
+    max_tokens: int = 1024
+    repetition_penalty: float = 1
     seed: int = 0
     visual_tokens: int | None = None
 
@@ -45,10 +46,12 @@ class Settings:
         """For ChatSession.stream."""
         options = {
             "do_sample": bool(self.temperature), "max_new_tokens": self.max_tokens,
-            "max_visual_tokens": self.visual_tokens,
+            "max_visual_tokens": self.visual_tokens, "stop_repetition": True,
         }  # fmt: skip
         if self.temperature:
             options |= {"temperature": self.temperature, **SAMPLING}
+        if self.repetition_penalty != 1:
+            options["repetition_penalty"] = self.repetition_penalty
         if self.seed:
             options["seed"] = self.seed
         return options
@@ -66,7 +69,11 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
             0, 1.5, value=0, step=0.1, label="Temperature",
             info="0 takes the likeliest word every time. More makes answers differ from one retry to the next.",
         ),
-        gr.Slider(16, 2048, value=256, step=16, precision=0, label="Length", info="Most tokens of an answer."),
+        gr.Slider(16, 2048, value=1024, step=16, precision=0, label="Length", info="Most tokens of an answer."),
+        gr.Slider(
+            1, 1.5, value=1, step=0.05, label="Repetition penalty",
+            info="More keeps a model from saying the same again and again. 1 is what the model was made for.",
+        ),
         gr.Number(
             value=0, precision=0, minimum=0, maximum=2**32 - 1, label="Seed",
             info="0 draws anew every time. With any other number, a retry gives the same answer.",
@@ -78,13 +85,15 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
     ]  # fmt: skip
 
 
-def predicted_cost(session: ChatSession, before: list[dict], value: dict | None, settings: Settings) -> str:
+def predicted_cost(
+    session: ChatSession, before: list[dict], value: dict | None, settings: Settings, visitor: str = ""
+) -> str:
     """What the message in the input box would cost, behind the conversation `before`: a sentence."""
     if not value or not value["files"]:
         return NO_PICTURE
     try:
         messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
-        cost = session.estimate(messages, max_visual_tokens=settings.visual_tokens)
+        cost = session.estimate(messages, max_visual_tokens=settings.visual_tokens, visitor=visitor)
     except (SessionError, MediaError) as error:
         return str(error)
     first_word = f"; the first word after {duration(cost.seconds)}" if cost.seconds is not None else ""

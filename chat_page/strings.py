@@ -10,6 +10,7 @@ import gradio as gr
 from chat_session import MediaError, Progress, SessionError, Stats
 from session.prefill import ENCODING
 
+REPETITION = "Ended, because it said the same again and again"
 NOTICE_S = 20  # how long a message about a problem stays
 
 logger = logging.getLogger(__name__)
@@ -34,13 +35,15 @@ def duration(seconds: float) -> str:
 
 
 def stats_line(stats: Stats) -> str:
-    """The quiet line below an answer, and a second one for its tooltip: what it cost, and what was in a cache already.
+    """The quiet line below an answer, and a second one for its tooltip: why it ended, what is odd about its pictures,
+    what it cost, and what was in a cache already.
 
-    first word 0.4 s · 21 tokens/s · picture already seen
+    Cut at 66 tokens · first word 0.4 s · 21 tokens/s · picture already seen
     66 tokens in 3.5 s. Of 540 tokens before it, 539 were in memory. Of 487 visual tokens, 0 were encoded.
     """
     decode_s = stats.total_s - stats.first_token_s
-    line = [f"first word {stats.first_token_s:.1f} s"]
+    ends = {"length": [f"Cut at {stats.answer_tokens} tokens"], "repetition": [REPETITION]}
+    line = [*ends.get(stats.finish_reason, []), *stats.notes, f"first word {stats.first_token_s:.1f} s"]
     if stats.answer_tokens > 1 and decode_s:
         line.append(f"{(stats.answer_tokens - 1) / decode_s:.0f} tokens/s")
     numbers = (

@@ -34,7 +34,7 @@ h1 { margin: 0 !important; font-size: 1.5rem !important; }
 .message small { display: block; margin-top: 6px; color: var(--quiet-color); }
 /* Under a picture Gradio has only a Share button, which would send it to a public site. */
 .message-row:has(.component) + .message-buttons { display: none !important; }
-#download { display: none !important; }
+#download, #continue { display: none !important; }
 @media (max-width: 480px) {
   .upload-button::after { content: none; }
   .bubble.user-row, .bubble.bot-row { max-width: 100% !important; margin: 8px !important; }

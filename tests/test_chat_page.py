@@ -3,6 +3,7 @@ back, what the header says, and the examples on the practice model. Boxes (test_
 (test_conversation_file.py) have tests of their own.
 """
 
+import copy
 import html
 from types import SimpleNamespace
 
@@ -15,12 +16,14 @@ from chat_page.browser_state import MAX_MESSAGES, restored, to_store
 from chat_page.examples import example_questions
 from chat_page.header import model_line
 from chat_page.messages import MAX_FILES, content_of_input, input_of_question
+from chat_page.prefetch import TabState
 from chat_page.render import render_history, unescape
 from chat_page.settings import NO_PICTURE, Settings, predicted_cost
 from chat_page.strings import duration, progress_line
 from chat_session import ChatSession, Progress, SessionError
 from session.prompt import MAX_CHARACTERS
 from tests.fake_model import FakeSession, echoing, fake_processor
+from tests.written_answers import WrittenSession
 
 PROCESSOR = fake_processor()
 ANSWER = {"role": "assistant", "content": "Yes.", "note": "first word 1.0 s"}
@@ -98,10 +101,12 @@ def test_the_line_before_the_first_word_says_how_far_and_how_long():
 
 
 def test_settings_that_nobody_touched_change_nothing(session):
-    settings = Settings.from_controls(session, "", 0, 256, 0, session.visual_token_budget[1])
+    settings = Settings.from_controls(session, "", 0, 1024, 1, 0, session.visual_token_budget[1])
     assert settings == Settings()
     assert settings.with_system([ANSWER]) == [ANSWER]
-    assert settings.options() == {"do_sample": False, "max_new_tokens": 256, "max_visual_tokens": None}
+    assert settings.options() == {
+        "do_sample": False, "max_new_tokens": 1024, "max_visual_tokens": None, "stop_repetition": True,
+    }  # fmt: skip
 
 
 def test_the_cost_of_a_picture_is_predicted_and_falls_with_the_budget(session, cat):
@@ -153,3 +158,15 @@ def test_the_examples_work_on_the_practice_model(ov_model, processor):
     assert answers[0].startswith("The image shows a red circle at the top left, a blue star at the bottom right")
     assert answers[1].startswith("blue star(")
     assert answers[2:] == ["There are three shapes.", "The second picture."]
+
+
+def test_each_tab_is_a_visitor_of_its_own():
+    tab = TabState()  # Gradio copies what a page was made with
+    assert len({tab.visitor, copy.deepcopy(tab).visitor, copy.deepcopy(tab).visitor}) == 3
+
+
+def test_the_session_is_told_who_asks():
+    session = WrittenSession()
+    list(stream_conversation(session, [], 0, {"text": "table", "files": []}, Settings(), visitor="tab 1"))
+    [(_, options)] = session.calls
+    assert options["visitor"] == "tab 1"

@@ -86,7 +86,7 @@ def test_there_is_one_endpoint_and_its_arguments_have_types_and_are_explained(pa
     types = {parameter["parameter_name"]: parameter["python_type"]["type"] for parameter in parameters}
     assert types == {
         "message": "dict(text: str, files: list[filepath])", "system_prompt": "str", "temperature": "float",
-        "max_tokens": "int", "seed": "int", "visual_tokens": "int",
+        "max_tokens": "int", "repetition_penalty": "float", "seed": "int", "visual_tokens": "int",
     }
     assert all(parameter["parameter_has_default"] for parameter in parameters)
     assert all(f"{name}:" in endpoints["/chat"]["description"] for name in types)
@@ -199,7 +199,7 @@ def test_everything_that_runs_the_model_takes_turns(page):
     takes_a_message = [event for event in page.fns.values()
                        if any(isinstance(block, gr.MultimodalTextbox) for block in event.inputs)
                        and event.concurrency_id != "prefetch"]  # which gives way to them
-    assert {event.fn.__name__ for event in runs_it} == {"ask", "retry", "edit", "example", "chat"}
+    assert {event.fn.__name__ for event in runs_it} == {"ask", "retry", "edit", "example", "go_on", "chat"}
     assert [event for event in takes_a_message if event not in runs_it and event.fn.__name__ != "predict"] == []
     assert {event.concurrency_limit for event in runs_it} == {1}
 

@@ -127,7 +127,7 @@ def visit(browser):
         return route.abort()
 
     def open_tab(url: str, **settings) -> Visitor:
-        tab = browser.new_page(viewport={"width": 1000, "height": 900}, **settings)
+        tab = browser.new_page(**{"viewport": {"width": 1000, "height": 900}, **settings})
         tabs.append(tab)
         tab.set_default_timeout(TIMEOUT_MS)
         tab.route("**/*", check)

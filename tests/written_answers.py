@@ -277,6 +277,7 @@ class WrittenSession:
 def served_texts(session: WrittenSession, **settings):
     """A page on which `session` answers."""
     demo = make_demo(SimpleNamespace(), session.processor, session=session)
+    demo.session = session
     demo.launch(prevent_thread_lock=True, quiet=True, **settings)
     try:
         yield demo
