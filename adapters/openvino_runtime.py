@@ -22,12 +22,18 @@ turn_off_library_telemetry()
 import openvino as ov  # noqa: E402
 from openvino import opset13 as opset  # noqa: E402
 
-__all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "opset", "ov"]
+__all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "has_amx", "opset", "ov"]
 
 POLL_MS = 20  # between two checks whether the result of an inference is still wanted
 RESET_SIZES = (8, 12)  # rows of the dummy inputs that reset a graph: one of the two differs from the last inputs
 RELEASE_S = 0.1  # between two times that the pages of a file are given back while it is unpacked
+CPUINFO = Path("/proc/cpuinfo")
 MEMORY_MAP = Path("/proc/self/maps")  # https://docs.kernel.org/filesystems/proc.html
+
+
+def has_amx() -> bool:
+    """Whether the processor multiplies matrices of bf16 in tiles (Linux alone says so; OpenVINO does not tell)."""
+    return CPUINFO.exists() and "amx_bf16" in CPUINFO.read_text(encoding="utf-8").split()
 
 
 class InferenceCancelled(Exception):

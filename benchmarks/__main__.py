@@ -14,7 +14,8 @@ from benchmarks.options import UsageError
 from benchmarks.processes import MeasurementError
 
 COMMANDS = (
-    "random-model", "export", "speed", "drafts", "presets", "video", "long-video", "serving", "api-overhead", "report",
+    "random-model", "gguf-model", "export", "speed", "growth", "settings", "drafts", "presets", "video", "long-video",
+    "serving", "api-overhead", "everything", "report",
 )  # fmt: skip
 
 

@@ -21,11 +21,12 @@ from adapters.library_telemetry import TELEMETRY_OFF
 from benchmarks import records
 from benchmarks.options import add_record, check_record
 from benchmarks.processes import ROOT, MeasurementError
+from catalog.presets import PRESETS
 
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory/benchmarks_export")
 PLAIN = ["-m", "optimum.commands.optimum_cli"]
 OURS = [str(ROOT / "export" / "small_trace.py")]
-OPTIONS = ["--task", "image-text-to-text", "--weight-format", "int4"]
+TASK = ["--task", "image-text-to-text"]
 POLL_S = 0.05
 LAST_LINES = 4  # of the log of an export that failed
 
@@ -35,13 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder to export to; OUT.log beside it has what the exporter printed")
     parser.add_argument("--plain", action="store_true", help="optimum-cli without our change")
     parser.add_argument("--limit", type=float, metavar="GIB", help="of memory")
+    parser.add_argument("--preset", choices=PRESETS, default="balanced", help="default: balanced")
     add_record(parser, records.EXPORTS)
 
 
 def run(options: argparse.Namespace) -> int:
     check_record(options)
     script = PLAIN if options.plain else OURS
-    command = [sys.executable, *script, "export", "openvino", "--model", options.model, *OPTIONS, options.out]
+    asked = [*TASK, *as_flags(PRESETS[options.preset].options)]
+    command = [sys.executable, *script, "export", "openvino", "--model", options.model, *asked, options.out]
     log = options.out.with_suffix(".log")
     started = time.monotonic()
     with limited(options.limit) as join, log.open("w") as output:
@@ -57,6 +60,12 @@ def run(options: argparse.Namespace) -> int:
         row = {"memory_bytes": anonymous, "minutes": seconds / 60, "where": options.where}
         records.record(records.EXPORTS, options.record, row)
     return 0
+
+
+def as_flags(preset: dict) -> list[str]:
+    """["--weight-format", "int4", "--sym"] of {"weight-format": "int4", "sym": True}."""
+    flags = [[f"--{name}"] if value is True else [f"--{name}", value] for name, value in preset.items()]
+    return [part for flag in flags for part in flag]
 
 
 def peaks_of(child: subprocess.Popen) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What several commands ask for on the command line, and how they say what is wrong with it."""
 
 import argparse
+import importlib.util
 from pathlib import Path
 
 MODEL_FILE = "openvino_language_model.xml"
@@ -33,6 +34,15 @@ def add_record(parser: argparse.ArgumentParser, file: Path) -> None:
     """For `benchmarks.records.record`; `check_record` looks at what was typed."""
     parser.add_argument("--record", metavar="NAME", help=f"write the row NAME, such as 2b, of results/{file.name}")
     parser.add_argument("--where", metavar="TEXT", help="for --record: on which machine, such as 'two EPYC cores'")
+
+
+def check_plot(options: argparse.Namespace) -> None:
+    """Of --json and --plot, each the Path of a file or None. Raises UsageError."""
+    for path in filter(None, (options.json, options.plot)):
+        if not path.resolve().parent.is_dir():
+            raise UsageError(f"{path} cannot be written, because there is no folder {path.resolve().parent}.")
+    if options.plot and not importlib.util.find_spec("matplotlib"):
+        raise UsageError("--plot needs matplotlib: pip install -r requirements-bench.txt")
 
 
 def check_record(options: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ SPEED_COLUMNS = {
 }  # fmt: skip
 ENGINE_NAMES = {
     "generate": "`model.generate`", "session": "`ChatSession`", "genai-pa": "OpenVINO GenAI, paged attention",
-    "genai-sdpa": "OpenVINO GenAI, SDPA",
+    "genai-sdpa": "OpenVINO GenAI, SDPA", "llama-cpp": "llama.cpp, Q4_0",
 }  # fmt: skip
 DRAFTS_ROWS = {
     "tokens_per_step": "tokens a step, with accepted draft tokens",
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 def speed(file: Path) -> str:
     """One row per engine; behind each figure of ours, in brackets, its ratio to generate's."""
-    rows = records.read(file)
+    rows = records.read(file)["rows"]
     base = next(row for row in rows if row["engine"] == BASE)
     cells = [
         [ENGINE_NAMES.get(row["engine"], row["engine"])]

@@ -8,35 +8,21 @@ What counts is a ratio within one run. Not here: quality of answers, several vis
 """
 
 import argparse
-import importlib
-import importlib.util
 import sys
 import time
 from pathlib import Path
 
 from benchmarks import records
-from benchmarks.options import UsageError, add_child, add_model_dir, add_record, check_record
+from benchmarks.engine_options import OPTIONAL, add_engines, check_engines, engine_arguments, opener, or_why_not
+from benchmarks.options import UsageError, add_child, add_model_dir, add_record, check_plot, check_record
 from benchmarks.processes import MEGABYTE, in_own_process, peak_rss_mb, report
 from benchmarks.scenario import SIZES, figures, repetition, tokens, warm_up
 from benchmarks.tables import combined, summary
 
-ENGINES = {  # modules and classes of benchmarks/engines/, imported in the child only
-    "generate": ("generate", "Engine"),
-    "session": ("session", "Engine"),
-    "genai-pa": ("genai", "PagedAttention"),
-    "genai-sdpa": ("genai", "Stateful"),
-    "pytorch": ("pytorch", "Engine"),
-}
-OPTIONAL = ("genai-pa", "genai-sdpa")  # need requirements-bench.txt, and may not open every folder
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_dir(parser)
-    parser.add_argument("--engines", type=lambda text: text.split(","), default=["generate", "session"],
-                        metavar="A,B", help=f"of {', '.join(ENGINES)}; default: generate,session")  # fmt: skip
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="original weights, for pytorch")
-    parser.add_argument("--ov-config", type=setting, nargs="+", default=[], metavar="KEY=VALUE",
-                        help="OpenVINO's settings, for all engines: DYNAMIC_QUANTIZATION_GROUP_SIZE=128")  # fmt: skip
+    add_engines(parser)
     parser.add_argument("--repetitions", type=int, default=3, help="warm ones in each process; default: 3")
     parser.add_argument("--new-tokens", type=int, default=32, help="of every answer; default: 32")
     parser.add_argument("--visual-tokens", type=int, choices=SIZES, default=384, help="of a picture; default: 384")
@@ -47,18 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_child(parser)
 
 
-def setting(text: str) -> tuple[str, str]:
-    """The type of `--ov-config`."""
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return key, value
-
-
 def run(options: argparse.Namespace) -> int:
     check(options)
     if options.child:
-        return report(measure_or_say_why_not(options))
+        return report(or_why_not(options.child, lambda: measure(options)))
     reports: dict[str, list[dict]] = {engine: [] for engine in options.engines}
     for number in range(options.rounds):
         to_and_fro = options.engines if number % 2 == 0 else reversed(options.engines)
@@ -68,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     rows = {engine: combined(engine, reports[engine]) for engine in options.engines}
     print(*summary(list(rows.values()), reports), sep="\n")
     if options.json:
-        records.write(options.json, list(rows.values()))
+        records.write_rows(options.json, list(rows.values()))
     if options.plot:
         from benchmarks.plot import plot
 
@@ -89,17 +67,10 @@ def run_of(row: dict) -> dict:
 
 def check(options: argparse.Namespace) -> None:
     """Raises UsageError."""
-    if unknown := [name for name in options.engines if name not in ENGINES]:
-        raise UsageError(f"there is no engine {unknown[0]!r}; there are {', '.join(ENGINES)}.")
-    if "pytorch" in options.engines and not options.weights:
-        raise UsageError("the engine pytorch needs --weights DIR, the folder of the original weights.")
+    check_engines(options)
     if options.repetitions < 1 or options.rounds < 1 or options.new_tokens < 2:
         raise UsageError("--repetitions and --rounds must be at least 1, --new-tokens at least 2.")
-    for path in filter(None, (options.json, options.plot)):
-        if not path.resolve().parent.is_dir():
-            raise UsageError(f"{path} cannot be written, because there is no folder {path.resolve().parent}.")
-    if options.plot and not importlib.util.find_spec("matplotlib"):
-        raise UsageError("--plot needs matplotlib: pip install -r requirements-bench.txt")
+    check_plot(options)
     check_record(options)
     if options.record and "session" not in options.engines:
         raise UsageError("--record writes what the engine session took: name it in --engines.")
@@ -111,29 +82,14 @@ def check(options: argparse.Namespace) -> None:
 def child_arguments(options: argparse.Namespace, engine: str) -> list:
     counts = ["--repetitions", options.repetitions, "--new-tokens", options.new_tokens]
     counts += ["--visual-tokens", options.visual_tokens]
-    weights = ["--weights", options.weights] if options.weights else []
-    settings = ["--ov-config", *(f"{key}={value}" for key, value in options.ov_config)] if options.ov_config else []
-    return [options.model_dir, "--child", engine, *counts, *weights, *settings]
-
-
-def measure_or_say_why_not(options: argparse.Namespace) -> dict:
-    """Of what we do not maintain, any error is a result; ours are bugs, and end with a traceback."""
-    if options.child not in OPTIONAL:
-        return measure(options)
-    try:
-        return measure(options)
-    except ImportError as error:
-        return {"reason": f"{error}; install it with `pip install -r requirements-bench.txt`"}
-    except Exception as error:
-        return {"reason": f"{type(error).__name__}: " + " ".join(str(error).split())[:300]}
+    return [options.model_dir, "--child", engine, *counts, *engine_arguments(options)]
 
 
 def measure(options: argparse.Namespace) -> dict:
     """One row, and the token counts and answers behind it. Imports are not timed."""
-    module, name = ENGINES[options.child]
-    load = getattr(importlib.import_module(f"benchmarks.engines.{module}"), name)
+    load = opener(options, options.child)
     started = time.perf_counter()
-    engine = load(options.model_dir, options.weights, dict(options.ov_config) or None)
+    engine = load()
     load_s = time.perf_counter() - started
     warm_up(engine, options.new_tokens, options.visual_tokens)
     repetitions = [

@@ -1,5 +1,7 @@
 """benchmarks/: the real command line on the practice model, and what it prints. No test here looks at a duration."""
 
+import argparse
+import contextlib
 import json
 import os
 import re
@@ -9,9 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import api_overhead, drafts, export, processes, records, replay, report, serving, speed, tables, video
-from benchmarks.__main__ import COMMANDS, main
-from benchmarks.scenario import KEYS, picture
+from benchmarks import (
+    api_overhead,
+    drafts,
+    everything,
+    export,
+    growth,
+    processes,
+    records,
+    replay,
+    report,
+    serving,
+    settings,
+    speed,
+    tables,
+    video,
+)
+from benchmarks.__main__ import COMMANDS, main, make_parser
+from benchmarks.scenario import KEYS, Reply, picture
 from chat_session import ChatSession
 from serving.api import guarded
 from serving.openai_api import make_api
@@ -33,7 +50,9 @@ def measured(int4_dir, tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "rows.json"
     done = run("speed", int4_dir, *QUICK, "--json", path)
     assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads(path.read_text())
+    written = json.loads(path.read_text())
+    assert written["processor"]
+    return done.stdout, written["rows"]
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------
@@ -64,6 +83,7 @@ def empty_model(tmp_path):
     "arguments, said",
     [
         (["--engines", "session,pytorch"], "--weights"),
+        (["--engines", "session,llama-cpp"], "--gguf"),
         (["--engines", "vllm"], "'vllm'"),
         (["--repetitions", "0"], "at least 1"),
         (["--json", "no/such/folder/rows.json"], "no folder"),
@@ -77,7 +97,7 @@ def test_mistakes_are_said_before_anything_is_measured(empty_model, capsys, argu
     assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["speed", "drafts", "video", "long-video", "serving"])
+@pytest.mark.parametrize("command", ["speed", "growth", "settings", "drafts", "video", "long-video", "serving"])
 def test_a_folder_without_a_model_is_refused(tmp_path, capsys, command):
     with pytest.raises(SystemExit):
         main([command, str(tmp_path)])
@@ -120,7 +140,7 @@ def test_genai_has_the_same_prompts(measured, int4_dir, tmp_path):
     path = tmp_path / "rows.json"
     done = run("speed", int4_dir, *QUICK, "--engines", "genai-pa,genai-sdpa", "--json", path)
     assert done.returncode == 0, done.stderr
-    for row in json.loads(path.read_text()):
+    for row in json.loads(path.read_text())["rows"]:
         assert row["ttft_turn2_s"] > 0 and row["ttft_prepared_s"] is None
         assert prompts(done.stdout, row["engine"])[0] == prompts(measured[0], "session")[0]
 
@@ -129,7 +149,7 @@ def refusal_of_genai(model_dir, path, **environment) -> str:
     """What is printed of a genai that does not work; checks that nothing else goes wrong."""
     done = run("speed", model_dir, *QUICK, "--engines", "genai-pa", "--json", path, **environment)
     assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
-    assert json.loads(path.read_text()) == [{"engine": "genai-pa", **dict.fromkeys(KEYS[1:])}]
+    assert json.loads(path.read_text())["rows"] == [{"engine": "genai-pa", **dict.fromkeys(KEYS[1:])}]
     return re.search("^genai-pa: .*", done.stdout, flags=re.M)[0]
 
 
@@ -190,10 +210,106 @@ def test_pictures_are_the_same_every_time_and_differ_from_each_other():
 
 def test_the_plot_is_a_png_with_or_without_nulls(tmp_path):
     pytest.importorskip("matplotlib")
-    from benchmarks.plot import plot
+    from benchmarks.plot import plot, plot_growth
 
     plot([{"engine": name, **fake_report(1.0)["row"]} for name in ("generate", "session")], tmp_path / "plot.png")
+    plot_growth(growth_rows(), tmp_path / "growth.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- growth, settings, everything ------------------------------------------------------------------------------------
+
+
+def growth_rows() -> list[dict]:
+    """Two engines, of which the second one takes no videos."""
+    asked = [("session", "pictures", 224), ("session", "videos", 8), ("llama-cpp", "pictures", 224)]
+    figures = {"first_token_s": 1.5, "prompt_tokens": 90, "peak_rss_mb": 3000.0}
+    return [{"engine": engine, "kind": kind, "size": size, **figures} for engine, kind, size in asked]
+
+
+def test_growth_asks_every_engine_about_pictures_and_videos(int4_dir, tmp_path):
+    path = tmp_path / "rows.json"
+    done = run("growth", int4_dir, "--sides", "112,224", "--frames", "2", "--json", path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["engine"], row["kind"], row["size"]) for row in rows] == [
+        (engine, kind, size)
+        for kind, sizes in (("pictures", (112, 224)), ("videos", (2,)))
+        for engine in ("generate", "session")
+        for size in sizes
+    ]
+    tokens = {(row["engine"], row["size"]): row["prompt_tokens"] for row in rows}
+    assert all(tokens["generate", size] == tokens["session", size] for size in (112, 224, 2))
+    assert tokens["session", 224] - tokens["session", 112] == 64 - 16, "visual tokens, and nothing else"
+    assert "112 × 112" in done.stdout and "2 frames" in done.stdout
+
+
+def test_growth_ends_where_an_engine_is_too_slow_or_cannot(monkeypatch):
+    class Slow:
+        def ask(self, messages, new_tokens):
+            if messages[0]["content"][0]["type"] == "video":
+                raise ValueError("it takes no videos")
+            return Reply(first_token_s=1000.0)
+
+    options = argparse.Namespace(sides=(28, 56), frames=(2,))
+    monkeypatch.setattr(growth, "opener", lambda *_: Slow)
+    found = growth.measure(options, "llama-cpp", "pictures")
+    assert [row["size"] for row in found["rows"]] == [28] and "60 s" in found["reason"]
+    assert growth.measure(options, "llama-cpp", "videos") == {"rows": [], "reason": "ValueError: it takes no videos"}
+    with pytest.raises(ValueError):
+        growth.measure(options, "session", "videos")
+
+
+def test_the_table_of_growth_has_a_sign_for_what_was_not_asked():
+    lines = growth.table(growth_rows(), {"session": "`ChatSession`"}).splitlines()
+    assert "`ChatSession`" in lines[0] and "llama-cpp" in lines[0]
+    assert "224 × 224" in lines[2] and lines[2].count("1.5 (3.00 GB)") == 2
+    assert "8 frames" in lines[3] and "–" in lines[3]
+
+
+def test_settings_take_turns_and_one_that_is_refused_says_why(int4_dir):
+    rows = settings.measure(int4_dir, [{}, {settings.GROUP_SIZE: "64"}, {settings.KV_CACHE: "no such type"}], rounds=1)
+    assert [row["setting"] for row in rows][:2] == ["default", "DYNAMIC_QUANTIZATION_GROUP_SIZE=64"]
+    assert rows[0]["cosine"] == pytest.approx(1) and rows[1]["cosine"] > 0.9
+    assert settings.cells(rows[0], rows[0])[3:5] == ["1.00", "1.00"]
+    assert rows[2]["reason"] and settings.cells(rows[2], rows[0])[1] == rows[2]["reason"]
+
+
+def test_everything_goes_on_where_it_ended(tmp_path, monkeypatch, capsys):
+    ran = []
+
+    def measured(argv, cwd):
+        ran.append(argv[3])
+        return subprocess.CompletedProcess(argv, 1 if ran.count("growth") == 1 and argv[3] == "growth" else 0)
+
+    monkeypatch.setattr(everything.subprocess, "run", measured)
+    for folder in ("random-2b", "random-2b-gguf", "presets/2b/INT4", "presets/2b/INT4-smallest"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert main(["everything", str(tmp_path)]) == 1
+    assert ran == ["settings", "speed", "speed", "speed", "growth"]
+    assert "growth failed" in capsys.readouterr().err
+    assert main(["everything", str(tmp_path)]) == 0 and ran[5:] == ["growth", "drafts"]
+    assert main(["everything", str(tmp_path)]) == 0 and len(ran) == 7
+    assert main(["everything", str(tmp_path), "--anew", "--list"]) == 0 and len(ran) == 7
+    assert "settings speed speed-smallest" in capsys.readouterr().out
+
+
+def test_every_command_of_everything_is_one(tmp_path):
+    for step in everything.steps(tmp_path):
+        with contextlib.suppress(SystemExit):  # a folder that is not there yet
+            make_parser().parse_args([str(part) for part in step.command])
+        assert step.command[0] in COMMANDS
+
+
+def test_the_processor_is_named_with_what_tells_generations_apart(tmp_path, monkeypatch):
+    listed = tmp_path / "cpuinfo"
+    listed.write_text("processor\t: 0\ncpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Xeon\nflags\t\t: sse amx_int8\n")
+    monkeypatch.setattr(records, "CPUINFO", listed)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert records.processor() == "2 cores of Xeon (family 6, model 143; AMX)"
+    monkeypatch.setattr(records, "CPUINFO", tmp_path / "none")
+    assert records.processor().startswith("2 cores of ")
 
 
 # ---- children that fail ----------------------------------------------------------------------------------------------
@@ -279,7 +395,8 @@ def test_the_tables_in_the_documentation_are_what_was_measured():
 
 
 def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
-    marks = {"README": [report.SPEED_MARKS], "SPEED_PAGE": [report.SPEED_1280_MARKS, report.DRAFTS_MARKS],
+    marks = {"README": [report.SPEED_MARKS],
+             "SPEED_PAGE": [report.SPEED_1280_MARKS, report.DRAFTS_MARKS],
              "SERVING_PAGE": [report.SERVING_MARKS], "API_PAGE": [report.API_MARKS]}
     for name, of_page in marks.items():
         page = tmp_path / f"{name}.md"

@@ -26,6 +26,7 @@ from tests.conftest import EXACT, TINY_DIR
 from tests.test_media import brightening, write_video
 from tiny_model import scenes
 
+PRECISION = "INFERENCE_PRECISION_HINT"
 TIE = 1e-3
 NEW_TOKENS = 12
 SAMPLED = {"do_sample": True, "temperature": 1.3, "top_k": 30, "top_p": 0.95, "repetition_penalty": 1.1}
@@ -383,6 +384,22 @@ def test_the_faster_setting_is_compiled_in_unless_the_caller_set_it(int4_dir, pr
     model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=loaded, ov_config=given)
     ChatSession(model, processor)
     assert model.vision_embeddings_merger.request.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == size
+
+
+@pytest.mark.parametrize(
+    ("flags", "given", "precision"),
+    [("avx2 amx_bf16", {}, "f32"), ("avx2 amx_bf16", {PRECISION: "bf16"}, "bf16"), ("avx2", {}, None)],
+)
+def test_with_amx_the_language_model_computes_in_float32(
+    int4_dir, processor, monkeypatch, tmp_path, flags, given, precision
+):
+    listed = tmp_path / "cpuinfo"
+    listed.write_text(f"flags\t\t: {flags} fma\n")
+    monkeypatch.setattr(openvino_runtime, "CPUINFO", listed)
+    model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=False, ov_config=given)
+    ChatSession(model, processor)
+    assert model.language_model.ov_config.get(PRECISION) == precision
+    assert model.vision_embeddings_merger.ov_config.get(PRECISION) == given.get(PRECISION)
 
 
 def test_with_default_precision_most_answers_are_generates(ov_model, int4_dir, processor):

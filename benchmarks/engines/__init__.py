@@ -4,5 +4,13 @@ They import what they need when they are imported, in a child process of its own
 """
 
 from adapters.library_telemetry import turn_off_library_telemetry
+from benchmarks.random_model import PICTURE_PIXELS
 
 turn_off_library_telemetry()  # GenAI brings OpenVINO along, which reports that it was imported
+
+
+def take_pictures_as_they_are(processor) -> None:
+    """And the frames of videos: within the hub's limits, as engines do that do not come through `open_model`, whose own
+    are narrower: 256 to 1280 visual tokens.
+    """
+    processor.image_processor.size = processor.video_processor.size = dict(PICTURE_PIXELS)

@@ -24,28 +24,29 @@ class Engine:
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
         """GenAI keeps pictures with the history they came with, so a conversation goes on in the same ChatHistory."""
         reply = Reply()
-        images = self._go_back_and_append(messages)
+        media = self._go_back_and_append(messages)
         result = self.pipeline.generate(
-            self.history, images=images, generation_config=self._config(new_tokens), streamer=_Streamer(reply)
+            self.history, **media, generation_config=self._config(new_tokens), streamer=_Streamer(reply)
         )
         reply.text = result.texts[0]
         reply.prompt_tokens = result.perf_metrics.get_num_input_tokens()
         return reply
 
-    def _go_back_and_append(self, messages: list[dict]) -> list[ov.Tensor]:
-        """Make the history that of `messages`; the pictures of those that are new in it."""
+    def _go_back_and_append(self, messages: list[dict]) -> dict[str, list[ov.Tensor]]:
+        """Make the history that of `messages`; the pictures and videos of those that are new in it."""
         shared = _common_length(self.messages, messages)
         if shared == 0:
             self.history = genai.ChatHistory()
         while len(self.history) > shared:
             self.history.pop()
-        images: list[ov.Tensor] = []
+        media: dict[str, list[ov.Tensor]] = {"images": [], "videos": []}
         for message in messages[shared:]:
-            text, pictures = _split(message["content"])
+            text, images, videos = _split(message["content"])
             self.history.append({"role": message["role"], "content": text})
-            images += pictures
+            media["images"] += images
+            media["videos"] += videos
         self.messages = messages
-        return images
+        return {kind: tensors for kind, tensors in media.items() if tensors}
 
     def _config(self, new_tokens: int) -> genai.GenerationConfig:
         config = self.pipeline.get_generation_config()
@@ -83,9 +84,10 @@ def _common_length(before: list[dict], after: list[dict]) -> int:
     return length
 
 
-def _split(content) -> tuple[str, list[ov.Tensor]]:
-    """Text and pictures of a message; pictures come before the text in all that is asked here, as GenAI puts them."""
+def _split(content) -> tuple[str, list[ov.Tensor], list[ov.Tensor]]:
+    """Text, pictures and videos of a message; in all that is asked here these come first, as GenAI puts them."""
     if isinstance(content, str):
-        return content, []
-    pictures = [ov.Tensor(np.asarray(part["image"])[None]) for part in content if part["type"] == "image"]
-    return "".join(part["text"] for part in content if part["type"] == "text"), pictures
+        return content, [], []
+    images = [ov.Tensor(np.asarray(part["image"])[None]) for part in content if part["type"] == "image"]
+    videos = [ov.Tensor(np.stack(part["video"])) for part in content if part["type"] == "video"]
+    return "".join(part["text"] for part in content if part["type"] == "text"), images, videos

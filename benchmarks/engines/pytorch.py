@@ -3,6 +3,7 @@
 import torch
 from transformers import AutoConfig, Qwen2VLForConditionalGeneration
 
+from benchmarks.engines import take_pictures_as_they_are
 from benchmarks.scenario import Reply
 from catalog.open import load_processor
 from session.prompt import build_prompt, model_inputs
@@ -13,6 +14,7 @@ class Engine:
 
     def __init__(self, model_dir, weights, ov_config=None):
         self.processor = load_processor(model_dir, AutoConfig.from_pretrained(model_dir))
+        take_pictures_as_they_are(self.processor)
         self.model = Qwen2VLForConditionalGeneration.from_pretrained(weights, dtype=torch.float32).eval()
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:

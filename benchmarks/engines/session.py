@@ -1,6 +1,7 @@
 """Our ChatSession."""
 
 from adapters.optimum_intel import import_library
+from benchmarks.engines import take_pictures_as_they_are
 from benchmarks.scenario import Reply
 from catalog.open import open_model
 from chat_session import ChatSession
@@ -19,6 +20,7 @@ class Engine:
     def __init__(self, model_dir, weights=None, ov_config=None):
         # Random weights repeat themselves, so that every draft token would be accepted: see benchmarks/drafts.py.
         self.session = open_session(model_dir, ov_config, max_draft_tokens=0)
+        take_pictures_as_they_are(self.session.processor)
 
     def ask(self, messages: list[dict], new_tokens: int) -> Reply:
         answer = self.session.stream(messages, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)
