@@ -1,8 +1,12 @@
-"""Web servers on the loopback address, whose answers a test writes."""
+"""Web servers on the loopback address, whose answers a test writes; one of them as a company's proxy."""
 
 import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 @contextlib.contextmanager
@@ -17,7 +21,7 @@ def servers():
                 start.seen.append((self.path, self.rfile.read(length)))
                 answer(self)
 
-            do_POST = do_GET
+            do_POST = do_CONNECT = do_GET
 
             def log_message(self, *args):
                 """The server's own log would only clutter the output of the tests."""
@@ -44,3 +48,16 @@ def answer_with(body: bytes, status: int = 200, **headers):
         handler.end_headers()
         handler.wfile.write(body)
     return answer
+
+
+@contextlib.contextmanager
+def refusing_proxy(environment: pytest.MonkeyPatch):
+    """Inside, every program that `environment` reaches is told to go through a proxy, and it refuses everything.
+
+    Yields the list of (address, body) that it was asked for.
+    """
+    with servers() as server:
+        address = server(answer_with(b"", 502))
+        for name in PROXIES:
+            environment.setenv(name, address)
+        yield server.seen

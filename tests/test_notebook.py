@@ -20,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from catalog.manifest import MANIFEST
 from tasks import refresh_notebook, run_notebook
+from tests.loopback import refusing_proxy
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "qwen2-vl.ipynb"
@@ -171,7 +172,7 @@ def pretend_export(int4_dir: Path, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def test_choice_in_the_dropdown_is_all_that_a_real_model_needs(tmp_path, clone, int4_dir, monkeypatch):
+def test_choice_in_the_dropdown_is_all_that_a_real_model_needs_behind_a_proxy_too(clone, int4_dir, monkeypatch):
     pretend_export(int4_dir, clone / "models" / "Qwen2-VL-2B-Instruct" / "INT4")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     place = [cell.id for cell in notebook.cells].index("choose")
@@ -179,8 +180,7 @@ def test_choice_in_the_dropdown_is_all_that_a_real_model_needs(tmp_path, clone, 
     again = new_code_cell(cell("choose").source)  # Run All, after the click
     notebook.cells[place + 1 : place + 1] = [click, again]
 
-    with monkeypatch.context() as during:  # the attempt to download the photograph is meant: keep it from conftest.py
-        during.setenv("SOCKET_GUARD_LOG", str(tmp_path / "connections.txt"))
+    with monkeypatch.context() as during, refusing_proxy(during) as asked:
         run_notebook.execute(notebook, clone)
 
     cells = {cell.id: cell for cell in notebook.cells}
@@ -188,9 +188,8 @@ def test_choice_in_the_dropdown_is_all_that_a_real_model_needs(tmp_path, clone, 
     assert "size=451x300" in json.dumps(cells["picture"].outputs)  # the bundled one: there is no network here
     assert run_notebook.first_answer(notebook).partition("Answer:")[2].strip()
     assert printed(cells["ask-api"]).strip()
-    attempts = (tmp_path / "connections.txt").read_text(encoding="utf-8").splitlines()
-    assert attempts
-    assert all("qianwen-res.oss-cn-beijing.aliyuncs.com" in attempt for attempt in attempts)
+    assert asked  # for the photograph, and for nothing of this machine's
+    assert {address for address, _ in asked} == {"qianwen-res.oss-cn-beijing.aliyuncs.com:443"}
 
 
 def test_own_folder_becomes_the_choice(tmp_path, clone, int4_dir):

@@ -12,6 +12,7 @@ import pytest
 
 from tasks import demo, run_notebook
 from tests.clones import ROOT, make_clone, run, script
+from tests.loopback import PROXIES
 
 
 @pytest.fixture
@@ -169,14 +170,15 @@ def test_mistyped_option_is_named_in_one_line(options, word, capsys):
     assert line.startswith("demo: ") and word in line
 
 
-def test_page_is_served_at_the_port_that_was_asked_for_and_nothing_leaves_the_machine(int4_dir, bare_environment):
+def test_page_is_served_at_its_port_behind_a_companys_proxy_and_nothing_leaves_the_machine(int4_dir, bare_environment):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--model", str(int4_dir), "--device", "CPU", "--port", str(port)]
     command = [sys.executable, "-u", "-m", "tasks.demo", *options]
-    page = subprocess.Popen(command, cwd=ROOT, env=bare_environment.variables, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)
+    proxy = dict.fromkeys(PROXIES, "http://127.0.0.1:9")  # nobody is there: whatever goes to it fails
+    page = subprocess.Popen(command, cwd=ROOT, env=bare_environment.variables | proxy, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         shown = []
         for line in page.stdout:

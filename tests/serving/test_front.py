@@ -14,6 +14,7 @@ from gradio_client import Client, handle_file
 
 from serving.front import ROOT, main, web
 from serving.remote import RemoteSession
+from tests.loopback import refusing_proxy
 from tests.serving.conftest import asked, drawing, wait_until
 
 KEY = "a key of our own"
@@ -22,7 +23,9 @@ KEY = "a key of our own"
 @pytest.fixture(scope="module")
 def url(handle, int4_dir):
     args = SimpleNamespace(model=None, replicas=2, host="127.0.0.1", port=None)
-    page = web(handle, args, int4_dir, KEY)
+    with pytest.MonkeyPatch.context() as during, refusing_proxy(during) as asked_of_proxy:
+        page = web(handle, args, int4_dir, KEY)
+    assert asked_of_proxy == []
     yield page.local_url.rstrip("/")
     page.close()
 
