@@ -34,7 +34,7 @@ def bar_chart(groups: dict[str, dict[str, float]], unit: str, width: int = 720) 
             bar = (bars_begin, top + 2, max(bars_begin + 1, end), top + BAR_HEIGHT - 6)
             canvas.text((24, top), name, fill=INK, font=font)
             canvas.rectangle(bar, fill=colours[number % len(colours)])
-            canvas.text((end + 6, top), f"{value:.2f} {unit}", fill=INK, font=font)
+            canvas.text((end + 6, top), f"{value:.3g} {unit}", fill=INK, font=font)
         top += BAR_HEIGHT + 8
     return figure
 

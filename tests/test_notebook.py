@@ -50,6 +50,13 @@ def test_title_says_what_it_costs_in_under_a_hundred_words():
     assert all(word in title for word in ("disk", "memory", "minutes"))
 
 
+def test_folds_have_no_empty_line_at_which_nbconvert_would_unfold_them():
+    folds = [cell.source for cell in read_cells("markdown") if "<details>" in cell.source]
+    assert folds
+    for source in folds:
+        assert "\n\n" not in source.partition("<details>")[2].partition("</details>")[0]
+
+
 def test_cells_were_run_once_in_order():
     counts = [cell.execution_count for cell in read_cells("code")]
     assert counts == list(range(1, len(counts) + 1))
