@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from adapters import optimum_intel
-from adapters.openvino_runtime import CancellableModel, InferenceCancelled, MappedFile, has_amx, opset, ov
+from adapters.openvino_runtime import CancellableModel, InferenceCancelled, MappedFile, opset, ov
 from adapters.qwen_vl import MODEL_TYPES
+from session import amx
 from session.answer import Interrupted
 from session.caches import KVCache
 from session.prompt import Prompt, joined_inputs
@@ -29,11 +30,9 @@ LAST_POSITIONS = "session/last_positions"  # the node that the edited graph has 
 # own 32, a 2B model encodes a picture a sixth more slowly. The language model keeps 32: with 128 it would prefill a
 # fifth faster, but decode a tenth more slowly (Zen 4; it depends on the processor, see docs/decisions.md).
 VISION_SETTINGS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "128"}
-# For the language model on a processor with AMX, where OpenVINO computes in bf16 and then does not multiply by 8-bit
-# integers at all: a token takes 80 ms that way, 53 in float32 with them; a prompt 1.3 s and 2.0 (docs/decisions.md).
-AMX_SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "128"}
 SETTINGS_FOR = ("CPU", "AUTO")  # GPUs have defaults of their own
 PATCHES = "hidden_states"  # the vision encoder's input of (patches, width)
+MASK = "attention_mask"  # and its input of (1, patches, patches), zero where one patch sees another
 
 
 class UnsupportedModelError(TypeError):
@@ -54,6 +53,7 @@ class VisionLanguageModel:
         self.wanted: Callable[[], bool] = lambda: True  # polled while something is computed
         self._bytes_per_token = _bytes_per_token(model.config.get_text_config())
         _cut_logits(model.language_model)
+        amx.prepare(model.language_model)
         _compile(model)
         self._language_model = optimum_intel.compiled_model(model.language_model)
         self._encoder = optimum_intel.compiled_model(model.vision_embeddings_merger)
@@ -88,7 +88,16 @@ class VisionLanguageModel:
         return KVCache(request, lambda: self.wanted(), self._bytes_per_token, self._language_file)
 
     def _encode(self, patches: torch.Tensor, grid: tuple[int, int, int], encoder: Callable) -> np.ndarray:
-        with optimum_intel.called_instead(self._model.vision_embeddings_merger, encoder):
+        def with_small_mask(inputs: dict, *args, **kwargs):
+            """Optimum Intel masks pictures from each other. Of one alone everything sees everything: a row of zeros
+            says so, too, and need not be read patches × patches times by every head of every layer.
+            """
+            row = np.zeros((1, 1, len(inputs[PATCHES])), dtype=np.float32)
+            return encoder({**inputs, MASK: row}, *args, **kwargs)
+
+        on_cpu = optimum_intel.requested_device(self._model) == "CPU"  # where it was tried
+        replacement = with_small_mask if on_cpu else encoder
+        with optimum_intel.called_instead(self._model.vision_embeddings_merger, replacement):
             return self._model.get_vision_embeddings(patches, torch.tensor([grid]))
 
     def _encode_dummy(self, patches: int) -> None:
@@ -114,23 +123,15 @@ def _check_supported(model) -> None:
 
 def _compile(model) -> None:
     """The two large parts at the same time, because OpenVINO compiles with one thread; then the small rest."""
-    vision, device = model.vision_embeddings_merger, optimum_intel.requested_device(model)
-    if device in SETTINGS_FOR:
-        _set(vision, VISION_SETTINGS)
-    if device == "CPU" and has_amx():
-        _set(model.language_model, AMX_SETTINGS)
+    vision = model.vision_embeddings_merger
+    settings = VISION_SETTINGS | vision.ov_config  # what the caller set stands
+    if optimum_intel.requested_device(model) in SETTINGS_FOR and settings != vision.ov_config:
+        vision.ov_config = settings
+        optimum_intel.discard_compiled(vision)
     with ThreadPoolExecutor() as pool:
         for compiled in [pool.submit(part.compile) for part in (model.language_model, vision)]:
             compiled.result()
     model.compile()
-
-
-def _set(part, ours: dict[str, str]) -> None:
-    """Have `part` compiled with these settings; what the caller set stands."""
-    settings = ours | part.ov_config
-    if settings != part.ov_config:
-        part.ov_config = settings
-        optimum_intel.discard_compiled(part)
 
 
 def _bytes_per_token(config) -> int:

@@ -13,7 +13,6 @@ import torch
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
-    MinNewTokensLengthLogitsProcessor,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -102,8 +101,8 @@ class SamplingParams:
 
     @property
     def draws(self) -> bool:
-        """Whether chance takes part."""
-        return self.do_sample and (self.temperature is None or self.temperature >= MIN_TEMPERATURE)
+        """Whether chance takes part. With a top_k of 1, which the hub's Qwen2-VL models ask for, it does not."""
+        return self.do_sample and self.top_k != 1 and (self.temperature is None or self.temperature >= MIN_TEMPERATURE)
 
 
 class Sampler:
@@ -113,6 +112,8 @@ class Sampler:
         self._draws = params.draws
         self._generator = None if params.seed is None else torch.Generator().manual_seed(params.seed % 2**64)
         self._processors = LogitsProcessorList(_processors(params, prompt_tokens))
+        self._end_token_ids = params.end_token_ids
+        self._earliest_end = prompt_tokens + (params.min_new_tokens or 0)
 
     def sample(
         self, ids: list[int], logits: np.ndarray, forbid: Callable[[np.ndarray], None] = lambda scores: None
@@ -120,6 +121,8 @@ class Sampler:
         """ids: all tokens so far, the prompt's too. logits: (vocabulary,), may be changed. forbid: sets the scores of
         tokens that must not come to -inf.
         """
+        if len(ids) < self._earliest_end:
+            logits[self._end_token_ids] = -np.inf
         if not self._draws and not self._processors:
             forbid(logits)
             return int(logits.argmax())  # without tensors: a tenth of the time
@@ -159,8 +162,6 @@ def _processors(params: SamplingParams, prompt_tokens: int) -> Iterator[LogitsPr
         yield RepetitionPenaltyLogitsProcessor(params.repetition_penalty)
     if params.frequency_penalty or params.presence_penalty:
         yield CountPenalty(params.frequency_penalty or 0.0, params.presence_penalty or 0.0, prompt_tokens)
-    if params.min_new_tokens and params.end_token_ids:
-        yield MinNewTokensLengthLogitsProcessor(prompt_tokens, params.min_new_tokens, params.end_token_ids)
     if not params.draws:
         return
     if params.temperature not in (None, 1.0):

@@ -25,6 +25,12 @@ def test_frequency_and_presence_count_the_answers_tokens_only():
     assert scores({"frequency_penalty": -0.5}, [1, 1], logits)[1] == 2
 
 
+def test_an_answer_does_not_end_before_min_new_tokens():
+    logits = np.array([3, 2, 1], dtype=np.float32)
+    sampler = Sampler(SamplingParams(min_new_tokens=2, eos_token_id=[0, 1]), len(PROMPT))
+    assert [sampler.sample(PROMPT + [2] * written, logits.copy()) for written in range(4)] == [2, 2, 0, 0]
+
+
 def test_min_p_leaves_what_is_not_much_less_likely_than_the_best():
     logits = np.log([0.5, 0.3, 0.15, 0.05]).tolist()
     left = scores({"do_sample": True, "min_p": 0.4, "top_k": None}, [], logits)
@@ -40,7 +46,8 @@ def test_top_p_of_what_top_k_left_is_top_p(top_p):
 
 
 @pytest.mark.parametrize("options", [
-    {"temperature": 1e-40}, {"temperature": 0}, {"temperature": 1e-7}, {"top_p": 0}, {"top_k": 1}, {"min_p": 1},
+    {"temperature": 1e-40}, {"temperature": 0}, {"temperature": 1e-7}, {"top_p": 0}, {"min_p": 1},
+    {"top_k": 1}, {"top_k": 1, "temperature": 0.01, "top_p": 0.001},
 ])  # fmt: skip
 def test_these_take_the_most_likely_token(options):
     rng = np.random.default_rng(0)

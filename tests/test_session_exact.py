@@ -26,7 +26,6 @@ from tests.conftest import EXACT, TINY_DIR
 from tests.test_media import brightening, write_video
 from tiny_model import scenes
 
-PRECISION = "INFERENCE_PRECISION_HINT"
 TIE = 1e-3
 NEW_TOKENS = 12
 SAMPLED = {"do_sample": True, "temperature": 1.3, "top_k": 30, "top_p": 0.95, "repetition_penalty": 1.1}
@@ -378,28 +377,26 @@ def test_a_model_without_its_graph_is_refused(qwen2, monkeypatch):
         ChatSession(qwen2.model, qwen2.processor)
 
 
+def test_a_picture_is_encoded_without_a_mask_and_to_the_same_numbers(pair, monkeypatch):
+    """Qwen2.5-VL's other mask, which parts the picture into windows, stays."""
+    model = pair.session._prefiller.model
+    block = build_prompt(pair.processor, [question("What?", MEDIA[2])]).media[0].blocks[0]
+    masks = []
+    usual = model._cancellable_encoder._infer
+    monkeypatch.setattr(model._cancellable_encoder, "_infer",
+                        lambda request, inputs: (masks.append(inputs["attention_mask"].shape), usual(request, inputs)))
+    features = model.encode(block)
+    assert masks == [(1, 1, 4 * block.tokens)]
+    expected = pair.model.get_vision_embeddings(block.patches, torch.tensor([block.grid]))
+    assert abs(features - expected).max() <= 1e-5 * abs(expected).max()
+
+
 @pytest.mark.parametrize("loaded", [True, False], ids=["compiled", "not compiled"])
 @pytest.mark.parametrize(("given", "size"), [({}, 128), ({"DYNAMIC_QUANTIZATION_GROUP_SIZE": "64"}, 64)])
 def test_the_faster_setting_is_compiled_in_unless_the_caller_set_it(int4_dir, processor, given, size, loaded):
     model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=loaded, ov_config=given)
     ChatSession(model, processor)
     assert model.vision_embeddings_merger.request.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == size
-
-
-@pytest.mark.parametrize(
-    ("flags", "given", "precision"),
-    [("avx2 amx_bf16", {}, "f32"), ("avx2 amx_bf16", {PRECISION: "bf16"}, "bf16"), ("avx2", {}, None)],
-)
-def test_with_amx_the_language_model_computes_in_float32(
-    int4_dir, processor, monkeypatch, tmp_path, flags, given, precision
-):
-    listed = tmp_path / "cpuinfo"
-    listed.write_text(f"flags\t\t: {flags} fma\n")
-    monkeypatch.setattr(openvino_runtime, "CPUINFO", listed)
-    model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=False, ov_config=given)
-    ChatSession(model, processor)
-    assert model.language_model.ov_config.get(PRECISION) == precision
-    assert model.vision_embeddings_merger.ov_config.get(PRECISION) == given.get(PRECISION)
 
 
 def test_with_default_precision_most_answers_are_generates(ov_model, int4_dir, processor):
