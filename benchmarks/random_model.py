@@ -1,8 +1,8 @@
 """A model of true size with random weights, for what depends on size alone: `python -m benchmarks random-model OUT`.
 
-Qwen2-VL or Qwen2.5-VL. It answers nonsense. Export it, load it, time it: memory and speed are those of the real model,
-whose weights need a download. Written file by file, so that a 7B takes as much memory as its largest file. The
-tokenizer and processor are the practice model's: 1024 of the 151 936 tokens are ever used. Not here: measuring
+Qwen2-VL, Qwen2.5-VL or Qwen3-VL. It answers nonsense. Export it, load it, time it: memory and speed are those of the
+real model, whose weights need a download. Written file by file, so that a 7B takes as much memory as its largest file.
+The tokenizer and processor are the practice model's: 1024 of the 151 936 tokens are ever used. Not here: measuring
 anything.
 """
 
@@ -97,6 +97,8 @@ def config_of(shape: dict):
     half_head = text["hidden_size"] // text["num_attention_heads"] // 2
     sections = [half_head * 2 // 8, half_head * 3 // 8, half_head * 3 // 8]  # time, height, width; hub: 16, 24, 24
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": sections}
+    if shape["model_type"] == "qwen3_vl":  # of 64 numbers 24 are time's, and every third one another's
+        text["rope_parameters"] |= {"mrope_section": [24, 20, 20], "mrope_interleaved": True}
     text["max_position_embeddings"] = 32768
     text |= {name: tokens[name] for name in ("bos_token_id", "eos_token_id")}
     return CONFIG_MAPPING[shape["model_type"]](
@@ -170,16 +172,20 @@ def write_processor(practice, config, out: Path) -> None:
     import transformers
 
     practice.image_processor.size = dict(PICTURE_PIXELS)
-
+    images, videos = practice.image_processor, practice.video_processor
+    if config.model_type == "qwen3_vl":
+        cutting = {"patch_size": config.vision_config.patch_size, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        images = type(images)(size=dict(PICTURE_PIXELS), **cutting)
+        videos = transformers.Qwen3VLVideoProcessor()
     processor_class = getattr(transformers, f"{family(config)}Processor")
     processor_class(
-        image_processor=practice.image_processor,
+        image_processor=images,
         tokenizer=practice.tokenizer,
-        video_processor=practice.video_processor,
+        video_processor=videos,
         chat_template=practice.chat_template,
     ).save_pretrained(out)
 
 
 def family(config) -> str:
-    """What the names of Transformers' classes begin with: Qwen2VL or Qwen2_5_VL."""
+    """What the names of Transformers' classes begin with: Qwen2VL, Qwen2_5_VL or Qwen3VL."""
     return type(config).__name__.removesuffix("Config")

@@ -80,7 +80,7 @@ def measure(model_dir: Path, frames: int, way: str) -> dict:
     peak = peak_rss_mb()
     return {
         "frames": frames,
-        "visual_tokens": sum(map(len, features)),
+        "visual_tokens": sum(one.shape[-2] for one in features),
         "way": way,
         "seconds": seconds,
         "peak_rss_mb": peak,

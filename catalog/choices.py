@@ -26,10 +26,14 @@ ON_THE_HUB = {  # name: shape
     "Qwen/Qwen2-VL-7B-Instruct": "7b",
     "Qwen/Qwen2.5-VL-3B-Instruct": "2.5-3b",
     "Qwen/Qwen2.5-VL-7B-Instruct": "2.5-7b",
+    "Qwen/Qwen3-VL-2B-Instruct": "3-2b",
+    "Qwen/Qwen3-VL-4B-Instruct": "3-4b",
+    "Qwen/Qwen3-VL-8B-Instruct": "3-8b",
 }
 READY_MADE = {  # shape: name
     "7b": "OpenVINO/Qwen2-VL-7B-Instruct-int4-ov",
     "2.5-7b": "OpenVINO/Qwen2.5-VL-7B-Instruct-int4-ov",
+    "3-8b": "OpenVINO/Qwen3-VL-8B-Instruct-int4-ov",
 }
 
 
@@ -58,8 +62,8 @@ class ModelChoice:
 def model_choices(own_model=None) -> list[ModelChoice]:
     """The practice model first, then those on the hub; the reader's own comes last, if one is named.
 
-    own_model: a folder with a Qwen2-VL or Qwen2.5-VL as Transformers saves it, or with an export of one; or the name
-    of such a model on the hub, which is asked for its config then, and never before. Raises ModelFolderError for
+    own_model: a folder with a model of one of these families as Transformers saves it, or with an export of one; or the
+    name of such a model on the hub, which is asked for its config then, and never before. Raises ModelFolderError for
     anything else, and HubError where the hub does not answer with a model.
     """
     choices = [

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.library_telemetry import turn_off_library_telemetry
-from adapters.qwen_vl import MODEL_TYPES
 from catalog.errors import ModelFolderError, read_json
-from catalog.model_folder import is_exported, require_model_dir, require_source_dir
+from catalog.model_folder import THINKING, is_exported, require_model_dir, require_source_dir, what_is_not_run
 from environment.machine import existing
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name; not a path such as ./folder or ../folder
@@ -80,8 +79,10 @@ def read_config(name: str) -> dict:
     from huggingface_hub import hf_hub_download
 
     config = read_json(Path(hf_hub_download(name, "config.json")))
-    if (kind := config.get("model_type")) not in MODEL_TYPES:
-        raise HubError(f"{name} is a model of type {kind!r}; this tutorial runs {' and '.join(MODEL_TYPES)} only.")
+    if problem := what_is_not_run(config):
+        raise HubError(f"{name} is {problem}")
+    if "thinking" in name.lower():  # the config is the Instruct model's; a folder's chat template tells as well
+        raise HubError(f"{name} is {THINKING}")
     return config
 
 

@@ -14,6 +14,12 @@ from catalog.errors import ModelFolderError, half_written, read_json
 from catalog.manifest import require_manifest
 
 PARTS = ("language_model", "text_embeddings_model", "vision_embeddings_model", "vision_embeddings_merger_model")
+TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+THINKS_FIRST = re.compile(r"assistant(?:\n|\\+n)<think>")  # in a chat template, where an answer begins
+THINKING = (
+    "a Thinking model: it writes its reasoning before each answer, and the page would show that as the answer. "
+    "Take the Instruct model of the same size."
+)
 LENGTH_BYTES = 8  # at the start of a safetensors file
 WEIGHTS_END = re.compile(r'offset="(\d+)"[^>]*? size="(\d+)"')
 
@@ -62,12 +68,24 @@ def require_family(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelFolderError(f"There is no model folder {folder}: export a model there first, or correct the path.")
     require_files(folder, "config.json")
-    found = read_json(folder / "config.json").get("model_type")
-    if found not in MODEL_TYPES:
-        raise ModelFolderError(
-            f"{folder} holds a model of type {found!r}; this tutorial runs {' and '.join(MODEL_TYPES)} "
-            f"({FAMILY_NAMES}) only."
+    if problem := what_is_not_run(read_json(folder / "config.json")):
+        raise ModelFolderError(f"{folder} holds {problem}")
+    files = [folder / name for name in TEMPLATES if (folder / name).is_file()]
+    if any(THINKS_FIRST.search(file.read_text(encoding="utf-8", errors="replace")) for file in files):
+        raise ModelFolderError(f"{folder} holds {THINKING}")
+
+
+def what_is_not_run(config: dict) -> str | None:
+    """What a model with this config is, and why it is not run; None for one of MODEL_TYPES."""
+    found = config.get("model_type")
+    if found in MODEL_TYPES:
+        return None
+    if str(found).removesuffix("_moe") in MODEL_TYPES:
+        return (
+            f"a model of type {found!r}, a mixture of experts (MoE): nothing of ours was tried with one, and the "
+            "smallest has 30 billion parameters. Take a dense model of the same family."
         )
+    return f"a model of type {found!r}; this tutorial runs {', '.join(MODEL_TYPES)} ({FAMILY_NAMES}) only."
 
 
 def require_files(folder: Path, *names: str) -> None:

@@ -8,7 +8,7 @@ Not here: exporting what is not exported yet (`cmd_helper.export_if_needed`), ch
 
 from pathlib import Path
 
-from adapters.qwen_vl import PIXELS_PER_TOKEN, is_practice_model
+from adapters.qwen_vl import FAMILIES, is_practice_model
 from catalog.errors import ModelFolderError
 from catalog.hub import fetch_model, is_hub_id, look_up
 from catalog.model_folder import require_model_dir
@@ -56,7 +56,5 @@ def _pixel_budget(config) -> dict[str, int]:
     """min_pixels and max_pixels of a picture; the practice model's own settings have those that it was trained with."""
     if is_practice_model(config):
         return {}
-    return {
-        "min_pixels": MIN_VISUAL_TOKENS * PIXELS_PER_TOKEN,
-        "max_pixels": MAX_VISUAL_TOKENS * PIXELS_PER_TOKEN,
-    }
+    pixels_per_token = FAMILIES[config.model_type].pixels_per_token
+    return {"min_pixels": MIN_VISUAL_TOKENS * pixels_per_token, "max_pixels": MAX_VISUAL_TOKENS * pixels_per_token}

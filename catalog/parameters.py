@@ -1,4 +1,4 @@
-"""How many parameters a Qwen2-VL or Qwen2.5-VL has, and how many bytes an export takes, from the config alone.
+"""How many parameters a Qwen-VL has, and how many bytes an export of it takes, from the config alone.
 
     parameters = count_parameters(SHAPES["2b"])
     parameters.total            # 2 208 985 600
@@ -7,15 +7,17 @@
 
 from dataclasses import dataclass
 
-from adapters.qwen_vl import MERGE_SIZE, PATCH_SIZE
+from adapters.qwen_vl import FAMILIES, MERGE_SIZE
 
 # Bytes per number. INT4 keeps a 16-bit scale and a 4-bit zero point for every group of 128 weights.
 BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int4": (4 + (16 + 4) / 128) / 8}
-PATCHES = {"depth": 32, "patch_size": PATCH_SIZE, "spatial_merge_size": MERGE_SIZE, "temporal_patch_size": 2}
+PATCHES = {"spatial_merge_size": MERGE_SIZE, "temporal_patch_size": 2}
 VISION_DEFAULTS = {  # of Transformers' config classes; tests/test_costs.py compares
-    "qwen2_vl": {**PATCHES, "embed_dim": 1280, "mlp_ratio": 4, "hidden_size": 3584},
-    "qwen2_5_vl": {**PATCHES, "hidden_size": 3584, "intermediate_size": 3420, "out_hidden_size": 3584},
-}
+    "qwen2_vl": {"depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "hidden_size": 3584},
+    "qwen2_5_vl": {"depth": 32, "hidden_size": 3584, "intermediate_size": 3420, "out_hidden_size": 3584},
+    "qwen3_vl": {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "out_hidden_size": 3584,
+                 "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24]},
+}  # fmt: skip
 COLOURS = 3
 
 
@@ -39,23 +41,25 @@ class Parameters:
 def count_parameters(config: dict) -> Parameters:
     """Counts from a config as `config.json` has it, in the hub's flat layout or Transformers 5's nested one.
 
-    Both families, Qwen2-VL and Qwen2.5-VL: their language models are built alike, their vision encoders are not.
-    Raises KeyError for a config that lacks a size.
+    Qwen2-VL's and Qwen2.5-VL's language models are built alike; Qwen3-VL's has norms of queries and keys where theirs
+    have biases. Raises KeyError for a config that lacks a size.
     """
     text = {**config, **config.get("text_config", {})}
     hidden, layers, vocabulary = text["hidden_size"], text["num_hidden_layers"], text["vocab_size"]
-    keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
-    per_layer = 2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * text["intermediate_size"]
+    head = text.get("head_dim") or hidden // text["num_attention_heads"]
+    queries, keys = head * text["num_attention_heads"], head * text["num_key_value_heads"]
+    per_layer = 2 * hidden * queries + 2 * hidden * keys + 3 * hidden * text["intermediate_size"]
+    family = config["model_type"]
+    biases_or_norms = 2 * head if family == "qwen3_vl" else queries + 2 * keys
     # Transformers leaves out of a saved config what equals its own defaults.
-    vision = {**VISION_DEFAULTS[config["model_type"]], **config["vision_config"]}
-    count = count_vision_25 if config["model_type"] == "qwen2_5_vl" else count_vision
-    vision_linear, vision_rest = count(vision)
+    patches = {**PATCHES, "patch_size": FAMILIES[family].patch_size}
+    vision_linear, vision_rest = COUNT_VISION[family]({**patches, **VISION_DEFAULTS[family], **config["vision_config"]})
     return Parameters(
         language=layers * per_layer,
         embeddings=vocabulary * hidden,
         head=vocabulary * hidden,
         vision=vision_linear,
-        rest=layers * (3 * hidden + 2 * keys) + hidden + vision_rest,
+        rest=layers * (2 * hidden + biases_or_norms) + hidden + vision_rest,
         tied=text["tie_word_embeddings"],
     )
 
@@ -76,6 +80,21 @@ def count_vision_25(vision: dict) -> tuple[int, int]:
     layers = depth * (4 * width * width + 3 * width * inner)
     merger = merged * merged + merged * out
     return layers + patch(vision) * width + merger, depth * (7 * width + 2 * inner) + width + merged + out
+
+
+def count_vision_3(vision: dict) -> tuple[int, int]:
+    """The same of Qwen3-VL's: learned positions, and a merger more for each layer whose features DeepStack takes."""
+    width, depth, out = vision["hidden_size"], vision["depth"], vision["out_hidden_size"]
+    inner, merged = vision["intermediate_size"], width * vision["spatial_merge_size"] ** 2
+    layers = depth * (4 * width * width + 2 * width * inner)
+    merger = merged * merged + merged * out
+    extra = len(vision["deepstack_visual_indexes"])
+    embeddings = (patch(vision) + vision["num_position_embeddings"]) * width
+    norms_and_biases = depth * (9 * width + inner) + 3 * width + merged + out + extra * (3 * merged + out)
+    return layers + embeddings + (1 + extra) * merger, norms_and_biases
+
+
+COUNT_VISION = {"qwen2_vl": count_vision, "qwen2_5_vl": count_vision_25, "qwen3_vl": count_vision_3}
 
 
 def patch(vision: dict) -> int:

@@ -12,6 +12,7 @@ import re
 from PIL import Image, ImageDraw, ImageFont
 
 from adapters.gradio_internals import get_upload_folder, save_pil_to_cache
+from adapters.qwen_vl import family_of
 from session.boxes import JSON_PIXELS, TEXT_THOUSANDTHS, Box, Corners, parse_boxes, rescaled
 from session.media import load_image
 from session.prompt import content_parts
@@ -75,14 +76,8 @@ def _index(match: re.Match, count: int) -> int:
     return count - 1 if word.lower() == "last" else ORDINALS.index(word.lower())
 
 
-def box_format(processor) -> str:
-    """How the model of `processor` writes boxes (see `session.boxes`)."""
-    has_time = "second_per_grid_ts" in processor.model_input_names  # only Qwen2.5-VL's
-    return JSON_PIXELS if has_time else TEXT_THOUSANDTHS
-
-
 def _drawn(text: str, picture: dict, processor, visual_tokens: int | None) -> Image.Image | None:
-    written_as, grid = box_format(processor), None
+    written_as, grid = family_of(processor).box_format, None
     if "_2d" not in text and written_as != TEXT_THOUSANDTHS:
         return None  # nothing is opened for most answers
     image = load_image(picture["image"])

@@ -11,14 +11,21 @@ Run as a script with optimum-cli's arguments. Not here: starting it (`export.run
 
 import functools
 
-SIDE_PIXELS = 112  # 8 × 8 patches, which is one window of Qwen2.5-VL's windowed attention
+SIDE_PATCHES = 8  # 8 × 8, which is one window of Qwen2.5-VL's windowed attention
 
 
 def trace_with_small_pictures() -> None:
     """Changes Optimum Intel's default for the made-up picture, in this process."""
     from optimum.exporters.openvino.input_generators import DummyQwen2VLVisionEmbedInputGenerator as MadeUp
 
-    MadeUp.__init__ = functools.partialmethod(MadeUp.__init__, width=SIDE_PIXELS, height=SIDE_PIXELS)
+    original = MadeUp.__init__
+
+    @functools.wraps(original)
+    def small(self, task, normalized_config, *args, **options):
+        side = SIDE_PATCHES * normalized_config.config.patch_size
+        original(self, task, normalized_config, *args, **{"width": side, "height": side, **options})
+
+    MadeUp.__init__ = small
 
 
 def main() -> None:

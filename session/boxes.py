@@ -23,9 +23,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adapters.qwen_vl import PATCH_SIZE
+from adapters.qwen_vl import JSON_PIXELS, JSON_THOUSANDTHS, PATCH_SIZE, TEXT_THOUSANDTHS
 
-TEXT_THOUSANDTHS, JSON_PIXELS, JSON_THOUSANDTHS = "text, thousandths", "JSON, pixels", "JSON, thousandths"
 THOUSANDTHS = (1000, 1000)
 MAX_BOXES = 100  # more is a model that repeats itself
 MAX_LABEL = 60  # characters

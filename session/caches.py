@@ -50,20 +50,24 @@ class KVCache:
     def forward(self, embeddings: np.ndarray, position_ids: np.ndarray) -> np.ndarray:
         """Compute tokens behind those of the cache, and add them to it.
 
-        embeddings: (tokens, hidden). position_ids: (3, tokens), M-RoPE. Returns logits (rows, vocabulary): of every
-        token where these are at most `ov_model.MAX_LOGIT_ROWS`, else of the last one. Raises Interrupted where it is
-        not wanted; once begun it is not interrupted, because a cancelled inference would leave the state half changed.
+        embeddings: (1 + DeepStack's layers, tokens, hidden), see `ov_model.VisionLanguageModel.embed`. position_ids:
+        (3, tokens), M-RoPE. Returns logits (rows, vocabulary): of every token where these are at most
+        `ov_model.MAX_LOGIT_ROWS`, else of the last one. Raises Interrupted where it is not wanted; once begun it is not
+        interrupted, because a cancelled inference would leave the state half changed.
         """
         if not self._wanted():
             raise Interrupted
-        mask = np.append(self._mask, np.ones(len(embeddings), dtype=np.int64))
+        mask = np.append(self._mask, np.ones(embeddings.shape[1], dtype=np.int64))
         self._mask = None
         inputs = {
-            "inputs_embeds": embeddings[None],
+            "inputs_embeds": embeddings[:1],
             "attention_mask": mask[None],
             "position_ids": position_ids[:, None],
             "beam_idx": np.zeros(1, dtype=np.int32),
         }
+        if len(embeddings) > 1:  # text counts as visual here, too, and adds zeros
+            inputs["visual_pos_masks"] = np.ones((1, embeddings.shape[1]), dtype=bool)
+            inputs["deepstack_visual_embeds"] = embeddings[1:]
         with self._weights.unpacking():
             self._request.infer(inputs, share_inputs=True)
         logits = np.array(self._request.get_tensor("logits").data[0])

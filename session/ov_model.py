@@ -1,4 +1,4 @@
-"""What a session asks of an OpenVINO Qwen2-VL: encode a picture, embed tokens, give them positions, make a KV cache.
+"""What a session asks of an OpenVINO Qwen-VL: encode a picture, embed tokens, give them positions, make a KV cache.
 
 Here: the one module of `session/` that knows optimum-intel's `OVModelForVisualCausalLM` and its graphs. Not here: what
 is kept (`caches`), messages (`prompt`), choosing tokens (`decode`).
@@ -39,8 +39,36 @@ class UnsupportedModelError(TypeError):
     """A model that a session cannot run exactly, and therefore not at all."""
 
 
+class PlainGraphs:
+    """Qwen2-VL and Qwen2.5-VL: what was seen enters the language model with the embeddings of text."""
+
+    def __init__(self, config):
+        self.extra_layers = 0
+
+    def features(self, encoded) -> np.ndarray:
+        """Features (1, visual tokens, hidden) from what optimum-intel's `get_vision_embeddings` returns."""
+        return np.asarray(encoded)[None]
+
+
+class DeepStackGraphs:
+    """Qwen3-VL: what the vision encoder saw in some of its earlier layers is added to the visual tokens behind the
+    first layers of the language model (DeepStack, https://arxiv.org/abs/2406.04334).
+    """
+
+    def __init__(self, config):
+        self.extra_layers = len(config.vision_config.deepstack_visual_indexes)
+
+    def features(self, encoded) -> np.ndarray:
+        """Features (1 + extra_layers, visual tokens, hidden)."""
+        embeddings, deepstack = encoded
+        return np.concatenate([embeddings[None], deepstack])
+
+
+GRAPHS = {"qwen2_vl": PlainGraphs, "qwen2_5_vl": PlainGraphs, "qwen3_vl": DeepStackGraphs}
+
+
 class VisionLanguageModel:
-    """The parts of a Qwen2-VL or Qwen2.5-VL, for one thread at a time.
+    """The parts of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL, for one thread at a time.
 
     model: an OVModelForVisualCausalLM with a stateful language model, compiled or not. Raises UnsupportedModelError.
     """
@@ -48,6 +76,7 @@ class VisionLanguageModel:
     def __init__(self, model):
         _check_supported(model)
         self._model = model
+        self._graphs = GRAPHS[model.config.model_type](model.config)
         self.placeholder_ids = (model.config.image_token_id, model.config.video_token_id)
         self.context_length = model.config.get_text_config().max_position_embeddings
         self.wanted: Callable[[], bool] = lambda: True  # polled while something is computed
@@ -63,16 +92,20 @@ class VisionLanguageModel:
         self._language_file = MappedFile(folder / "openvino_language_model.bin")
 
     def encode(self, block: VisionBlock) -> np.ndarray:
-        """Features (visual tokens, hidden) of one picture, or of one temporal slice of a video. Raises Interrupted."""
+        """Features of one picture, or of one temporal slice of a video, in the form of `embed`. Raises Interrupted."""
         try:
             with self._encoder_file.unpacking():
-                return self._encode(block.patches, block.grid, self._cancellable_encoder)
+                encoded = self._encode(block.patches, block.grid, self._cancellable_encoder)
+                return self._graphs.features(encoded)
         except InferenceCancelled as error:
             raise Interrupted from error
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
-        """Embeddings (tokens, hidden) of text."""
-        return np.array(self._model.get_text_embeddings(torch.tensor([list(tokens)])), dtype=np.float32)[0]
+        """Embeddings (1 + DeepStack's layers, tokens, hidden) of text: what enters the language model, and what is
+        added behind its first layers, which is nothing.
+        """
+        embeddings = np.array(self._model.get_text_embeddings(torch.tensor([list(tokens)])), dtype=np.float32)
+        return np.concatenate([embeddings, *[np.zeros_like(embeddings)] * self._graphs.extra_layers])
 
     def position_ids(self, prompt: Prompt) -> tuple[np.ndarray, int]:
         """M-RoPE positions (3, tokens) of a whole prompt: time, height, width. And the position of the first token
@@ -87,7 +120,7 @@ class VisionLanguageModel:
         request = self._language_model.create_infer_request()
         return KVCache(request, lambda: self.wanted(), self._bytes_per_token, self._language_file)
 
-    def _encode(self, patches: torch.Tensor, grid: tuple[int, int, int], encoder: Callable) -> np.ndarray:
+    def _encode(self, patches: torch.Tensor, grid: tuple[int, int, int], encoder: Callable):
         def with_small_mask(inputs: dict, *args, **kwargs):
             """Optimum Intel masks pictures from each other. Of one alone everything sees everything: a row of zeros
             says so, too, and need not be read patches × patches times by every head of every layer.
@@ -136,7 +169,7 @@ def _compile(model) -> None:
 
 def _bytes_per_token(config) -> int:
     """Keys and values of one token in all layers, in float32."""
-    head_dim = config.hidden_size // config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return config.num_hidden_layers * 2 * config.num_key_value_heads * head_dim * 4
 
 

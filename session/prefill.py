@@ -66,16 +66,15 @@ class PrefillPlan:
         self.position_ids, self.next_position = model.position_ids(prompt)
         self.keys = array("q")
         self.blocks: list[tuple[int, VisionBlock]] = []
-        media = iter(prompt.media)
+        blocks = ((item, block) for item in prompt.media for block in item.blocks)
         while len(self.keys) < len(prompt.ids):
             token = prompt.ids[len(self.keys)]
             if token not in model.placeholder_ids:
                 self.keys.append(token)
                 continue
-            item = next(media)
-            for block in item.blocks:
-                self.blocks.append((len(self.keys), block))
-                self.keys.extend([visual_key(item.kind, item.seconds, block)] * block.tokens)
+            item, block = next(blocks)
+            self.blocks.append((len(self.keys), block))
+            self.keys.extend([visual_key(item.kind, item.seconds, block)] * block.tokens)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -107,7 +106,8 @@ def visual_key(kind: str, seconds: float | None, block: VisionBlock) -> int:
 class Prefiller:
     """Prefills with `model`, for one thread at a time.
 
-    features: a cache of what the vision encoder computed, (visual tokens, hidden), by `PrefillPlan.features_key`.
+    features: a cache of what the vision encoder computed (see `VisionLanguageModel.encode`), by
+    `PrefillPlan.features_key`.
     """
 
     def __init__(self, model: VisionLanguageModel, features: LRUCache):
@@ -142,7 +142,7 @@ class Prefiller:
         for _, first, block in plan.blocks_within(start, stop):
             features = self.encode(plan, block)
             begin, end = max(start, first), min(stop, first + block.tokens)
-            embeddings[begin - start : end - start] = features[begin - first : end - first]
+            embeddings[:, begin - start : end - start] = features[:, begin - first : end - first]
         progress(Progress(PREFILLING, start, len(plan), self.throughput.seconds(0, len(plan) - start)))
         with self.throughput.measured(PREFILLING, stop - start):
             logits = prefix.cache.forward(embeddings, plan.position_ids[:, start:stop])
@@ -150,7 +150,7 @@ class Prefiller:
         return logits
 
     def encode(self, plan: PrefillPlan, block: VisionBlock) -> np.ndarray:
-        """Features (visual tokens, hidden) of a block of `plan`, cached or new. Raises Interrupted."""
+        """Features of a block of `plan`, cached or new. Raises Interrupted."""
         key = plan.features_key(block)
         features = self.features.get(key)
         if features is None:

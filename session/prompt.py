@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from adapters.qwen_vl import family_of
 from session.vision_inputs import MediaItem, MediaProcessor
 
 ROLES = ("system", "user", "assistant")
@@ -144,6 +145,8 @@ def _tokenize(processor, skeleton: list[dict], stand_ins: _StandIns) -> list[int
     tokenizer = processor.tokenizer
     control = {token.content: id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
     rendered = processor.apply_chat_template(skeleton, tokenize=False, add_generation_prompt=True)
+    if family_of(processor).times_in_text:
+        rendered = _with_times(processor, rendered, stand_ins.media)
     ids: list[int] = []
     for piece in re.split("(" + "|".join(map(re.escape, control)) + ")", rendered):
         if piece in control:
@@ -154,11 +157,28 @@ def _tokenize(processor, skeleton: list[dict], stand_ins: _StandIns) -> list[int
     return ids
 
 
+def _with_times(processor, rendered: str, media: list[MediaItem]) -> str:
+    """`rendered`, in which each pair of a video's frames has a placeholder of its own, behind its time."""
+    place = f"{processor.vision_start_token}{processor.video_token}{processor.vision_end_token}"
+    before, *parts = rendered.split(place)
+    videos = [item for item in media if item.kind == "video"]
+    times = ("".join(f"<{time:.1f} seconds>{place}" for time in video.times) for video in videos)
+    return before + "".join(map(str.__add__, times, parts))
+
+
 def _with_placeholders(processor, ids: list[int], media: list[MediaItem]) -> list[int]:
-    """`ids`, in which the one placeholder of each picture or video stands as often as that has visual tokens."""
+    """`ids`, in which each placeholder stands as often as what it stands for has visual tokens: a picture, a video, or
+    a pair of its frames.
+    """
     placeholders = (processor.image_token_id, processor.video_token_id)
-    items = iter(media)
+    one_by_one = family_of(processor).times_in_text
+    counts = iter([count for item in media for count in _visual_tokens(item, one_by_one)])
     expanded: list[int] = []
     for token in ids:
-        expanded += [token] * next(items).tokens if token in placeholders else [token]
+        expanded += [token] * next(counts) if token in placeholders else [token]
     return expanded
+
+
+def _visual_tokens(item: MediaItem, one_by_one: bool) -> list[int]:
+    """Of each placeholder of `item`."""
+    return [item.tokens // item.grid[0]] * item.grid[0] if one_by_one else [item.tokens]

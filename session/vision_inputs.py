@@ -42,13 +42,15 @@ class MediaItem:
     """One picture or video as its processor returned it.
 
     kind: "image" or "video". inputs: tensors by the model's names for them, (1, …) each. merge_size: patches of one
-    side of a visual token. notes: sentences for the reader, such as that the file lacks its end.
+    side of a visual token. notes: sentences for the reader, such as that the file lacks its end. times: of each pair of
+    a video's frames, in seconds from its beginning, halfway between the two.
     """
 
     kind: str
     inputs: dict[str, torch.Tensor]
     merge_size: int
     notes: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -174,4 +176,12 @@ def _process_video(processor, part: dict, max_visual_tokens: int | None) -> Medi
     # Qwen2.5-VL's processor adds this to what its video processor returns.
     if "second_per_grid_ts" in processor.model_input_names:
         inputs["second_per_grid_ts"] = torch.tensor([videos.temporal_patch_size / video.fps])
-    return MediaItem("video", inputs, videos.merge_size)
+    times = _times_of_pairs(count, video.fps, videos.temporal_patch_size)
+    return MediaItem("video", inputs, videos.merge_size, times=times)
+
+
+def _times_of_pairs(frames: int, fps: float, together: int) -> tuple[float, ...]:
+    """Halfway between the first and the last of every `together` frames; the last frame counts as often as it takes."""
+    last = frames - 1
+    starts = range(0, frames, together)
+    return tuple((start + min(start + together - 1, last)) / 2 / fps for start in starts)

@@ -10,6 +10,7 @@ Fixtures (all made once per session):
   exported       exported("int4") -> Export; "fp32", "fp16" and "int8" likewise
   int4_dir, fp32_dir          the folders of two of those
   qwen25_dir     an exported Qwen2.5-VL that knows nothing
+  qwen3_dir      an exported Qwen3-VL that knows nothing
   ov_model, ov_model_fp32     loaded from them on the CPU (the second computes in float32 throughout)
   processor      the processor saved with the INT4 export
   bare_environment            one per test: variables for a child process, see there
@@ -213,6 +214,17 @@ def qwen25_dir(tmp_path_factory) -> Path:
 
     source = random_25.write(tmp_path_factory.mktemp("qwen25") / "source of qwen25", TINY_DIR)
     folder = source.with_name("export of qwen25")
+    cmd_helper.optimum_cli(source, folder, additional_args={"weight-format": "fp32"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen3_dir(tmp_path_factory) -> Path:
+    """A Qwen3-VL of random weights (`tests/random_3.py`), exported in float32; beside it "source of qwen3"."""
+    from tests import random_3
+
+    source = random_3.write(tmp_path_factory.mktemp("qwen3") / "source of qwen3", TINY_DIR)
+    folder = source.with_name("export of qwen3")
     cmd_helper.optimum_cli(source, folder, additional_args={"weight-format": "fp32"})
     return folder
 

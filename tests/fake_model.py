@@ -83,7 +83,7 @@ class FakeModel:
         return np.zeros((3, len(prompt.ids)), dtype=int), len(prompt.ids)
 
     def embed(self, tokens):
-        return np.array([[-1 if i in PLACEHOLDERS else i] for i in tokens])
+        return np.array([[[-1 if i in PLACEHOLDERS else i] for i in tokens]])
 
     def encode(self, block):
         self.looking.set()
@@ -92,7 +92,7 @@ class FakeModel:
                 self.told_to_stop.set()
                 raise Interrupted
         self.seen += 1
-        return np.full((block.tokens, 1), -1)
+        return np.full((1, block.tokens, 1), -1)
 
     def new_cache(self) -> "FakeCache":
         return FakeCache(self)
@@ -130,7 +130,7 @@ class FakeCache:
         model.running += 1
         model.most_at_once = max(model.most_at_once, model.running)
         try:
-            tokens = self._tokens + embeddings[:, 0].tolist()
+            tokens = self._tokens + embeddings[0, :, 0].tolist()
             answer = self._answer
             if tuple(tokens) in model.prompts:
                 answer = iter(model.say(model.prompts[tuple(tokens)]))

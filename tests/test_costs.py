@@ -33,8 +33,10 @@ def rows(table: str) -> dict[str, dict[str, str]]:
 def test_the_table_has_every_model_with_every_cost():
     table = rows(costs_table(model_choices()))
     assert [*table] == ["Practice model (coloured shapes)", TWO_B, SEVEN_B, "Qwen/Qwen2.5-VL-3B-Instruct",
-                        "Qwen/Qwen2.5-VL-7B-Instruct", f"{READY_7B} (ready-made)",
-                        "OpenVINO/Qwen2.5-VL-7B-Instruct-int4-ov (ready-made)"]
+                        "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen3-VL-2B-Instruct", "Qwen/Qwen3-VL-4B-Instruct",
+                        "Qwen/Qwen3-VL-8B-Instruct", f"{READY_7B} (ready-made)",
+                        "OpenVINO/Qwen2.5-VL-7B-Instruct-int4-ov (ready-made)",
+                        "OpenVINO/Qwen3-VL-8B-Instruct-int4-ov (ready-made)"]
     assert (table[TWO_B]["Download"], table[TWO_B]["Disk, INT4"]) == ("4.4 GB", "1.8 GB")
     assert (table[SEVEN_B]["Download"], table[SEVEN_B]["Disk, INT4"]) == ("16.6 GB", "5.2 GB")
     ready = table[f"{READY_7B} (ready-made)"]

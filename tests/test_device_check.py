@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from catalog.open import open_model
 from environment import device_check
 from environment.device_check import DeviceCheckError, compare, copy_bytes, devices_of, self_check
 from environment.machine import Machine
@@ -118,10 +119,10 @@ def test_a_model_that_a_session_has_edited_is_compared_too(int4_dir, processor):
     assert "4 tokens" in self_check(Pretending(model), processor)
 
 
-def test_a_qwen25_is_compared_too(qwen25_dir, processor):
-    from optimum.intel.openvino import OVModelForVisualCausalLM
-
-    model = OVModelForVisualCausalLM.from_pretrained(str(qwen25_dir), device="CPU")
+@pytest.mark.parametrize("family", ["qwen25_dir", "qwen3_dir"])
+def test_its_successors_are_compared_too(family, request):
+    folder = request.getfixturevalue(family)
+    model, processor = open_model(folder)
     assert "4 tokens" in self_check(Pretending(model, rounded), processor)
 
 

@@ -1,10 +1,9 @@
 """chat_page.draw_boxes: on which picture boxes are drawn, and whether a person can see and read them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
+from transformers import Qwen2_5_VLProcessor
 
 from chat_page import draw_boxes as module
 from chat_page.draw_boxes import DARK, MAX_SIDE, MIN_SIDE, PALETTE, draw_boxes, with_drawn_boxes
@@ -65,7 +64,8 @@ def test_a_failure_while_drawing_does_not_cost_the_answer(monkeypatch, fails):
 
 
 def test_boxes_in_pixels_are_those_of_the_picture_as_it_was_encoded():
-    timed = SimpleNamespace(image_processor=PROCESSOR.image_processor, model_input_names=["second_per_grid_ts"])
+    timed = object.__new__(Qwen2_5_VLProcessor)  # nothing of it but its pictures is asked for
+    timed.image_processor = PROCESSOR.image_processor
     width = PROCESSOR.image_processor(images=[Image.open(CAT)], return_tensors="pt")["image_grid_thw"][0, 2].item() * 14
 
     def boxed(right: int, visual_tokens: int | None) -> bool:

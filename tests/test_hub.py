@@ -170,6 +170,17 @@ def test_another_kind_of_model_is_refused_before_its_weights_come(hub, call):
     assert blobs(model) == 0
 
 
+@pytest.mark.parametrize("name, kind, said", [
+    ("Qwen/Qwen3-VL-2B-Thinking", "qwen3_vl", "is a Thinking model"),
+    ("Qwen/Qwen3-VL-30B-A3B-Instruct", "qwen3_vl_moe", "a mixture of experts"),
+])  # fmt: skip
+def test_what_is_not_run_of_qwen3_vl_is_refused_before_its_weights_come(hub, call, name, kind, said):
+    model = hub.add(name, {"config.json": json.dumps({"model_type": kind}).encode(), "model.safetensors": b"x" * 1000})
+    for function in ("fetch_model", "look_up"):
+        assert said in call(function, name)["error"]
+    assert blobs(model) == 0
+
+
 def test_a_model_that_lacks_files_on_the_hub_is_refused(hub, call, tiny_dir):
     model = hub.add_folder("someone/lacking", tiny_dir)
     del model.files["tokenizer_config.json"]

@@ -39,7 +39,8 @@ def test_whole_folders_are_accepted(export_copy, source_copy):
     assert require_source_dir(str(source_copy)) == source_copy
 
 
-def test_both_families_are_accepted(qwen25_dir):
+def test_all_families_are_accepted(qwen25_dir, qwen3_dir):
+    assert require_model_dir(qwen3_dir) == qwen3_dir
     assert "qwen2_5_vl" in (qwen25_dir / "config.json").read_text()
     assert require_model_dir(qwen25_dir) == qwen25_dir
     source = qwen25_dir.with_name("source of qwen25")
@@ -109,9 +110,29 @@ def test_a_missing_shard_is_named(source_copy):
 
 @pytest.mark.parametrize("require", [require_model_dir, require_source_dir])
 def test_a_model_of_another_architecture_is_named(require, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
-    with pytest.raises(ModelFolderError, match=r"holds a model of type 'qwen3_vl'.* runs qwen2_vl and qwen2_5_vl "):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_5"}')
+    with pytest.raises(ModelFolderError, match=r"of type 'qwen3_5'.* runs qwen2_vl, qwen2_5_vl, qwen3_vl "):
         require(tmp_path)
+
+
+@pytest.mark.parametrize("require", [require_model_dir, require_source_dir])
+def test_a_mixture_of_experts_is_refused_by_name(require, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl_moe"}')
+    with pytest.raises(ModelFolderError, match=r"'qwen3_vl_moe', a mixture of experts \(MoE\).*dense model"):
+        require(tmp_path)
+
+
+@pytest.mark.parametrize("name, written", [
+    ("chat_template.jinja", str), ("chat_template.json", lambda template: json.dumps({"chat_template": template})),
+    ("tokenizer_config.json", lambda template: json.dumps({"chat_template": template})),
+])  # fmt: skip
+def test_a_thinking_model_is_refused_by_its_chat_template(source_copy, name, written):
+    """As Qwen publishes it: a line break written as two characters, or as one, in a file of its own or not."""
+    for newline in ("\\n", "\n"):
+        template = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant" + newline + "<think>" + newline + "' }}"
+        (source_copy / name).write_text(written(template + "{%- endif %}"))
+        with pytest.raises(ModelFolderError, match=r"a Thinking model.*Instruct"):
+            require_source_dir(source_copy)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", '"qwen2_vl"', "\0\0\0\0"])

@@ -1,4 +1,4 @@
-"""benchmarks/random_model.py on a tiny shape: both families, both layouts, loaded by Transformers as it is."""
+"""benchmarks/random_model.py on tiny shapes, in both layouts where the hub has both: Transformers loads it as it is."""
 
 import json
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from adapters.qwen_vl import family_of
 from benchmarks import random_model
 from catalog.model_folder import require_source_dir
 from catalog.parameters import count_parameters
@@ -78,6 +79,21 @@ def test_only_whole_words_are_ever_written(written):
     words = random_model.whole_words(AutoProcessor.from_pretrained(folders["new"]).tokenizer)
     used = weights["lm_head.weight"].abs().sum(dim=1).nonzero().flatten().tolist()
     assert used == words != []
+
+
+def test_a_qwen3_vl_is_written_as_the_hub_has_it(tmp_path):
+    """Its checkpoints have Transformers' own names, and its patches have 16 pixels."""
+    shape = {"model_type": "qwen3_vl", **TEXT, "head_dim": 32, "tie_word_embeddings": True, "vision_config": {
+        **VISION, "patch_size": 16, "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64,
+        "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}}  # fmt: skip
+    written = random_model.write_model(shape, tmp_path)
+    weights, config = loaded(tmp_path)
+    assert written == count_parameters(shape).total
+    assert config.text_config.rope_parameters["mrope_interleaved"] is True
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    assert family_of(processor).name == "Qwen3-VL"
+    assert processor.image_processor.patch_size == processor.video_processor.patch_size == 16
+    assert not weights["model.language_model.layers.0.mlp.up_proj.weight"].isnan().any()
 
 
 def test_weights_are_spread_as_transformers_initialises_them(written):

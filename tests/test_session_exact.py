@@ -108,7 +108,12 @@ def qwen25(qwen25_dir) -> Pair:
     return Pair(qwen25_dir)
 
 
-@pytest.fixture(params=["qwen2", "qwen25"])
+@pytest.fixture(scope="module")
+def qwen3(qwen3_dir) -> Pair:
+    return Pair(qwen3_dir)
+
+
+@pytest.fixture(params=["qwen2", "qwen25", "qwen3"])
 def pair(request) -> Pair:
     return request.getfixturevalue(request.param)
 
@@ -151,7 +156,7 @@ def play(pair: Pair, steps) -> None:
         history[:] = [*messages, {"role": "assistant", "content": pair.check(messages, **options)}]
 
 
-@pytest.mark.parametrize("name, histories", [("qwen2", 100), ("qwen25", 60)])
+@pytest.mark.parametrize("name, histories", [("qwen2", 100), ("qwen25", 60), ("qwen3", 40)])
 def test_random_histories_with_undo_edit_retry_and_switching(name, histories, request):
     pair = request.getfixturevalue(name)
 
@@ -360,7 +365,7 @@ def test_generate_goes_on_working_on_the_edited_model(qwen2):
 def test_a_model_of_another_kind_is_refused_by_name(qwen2):
     from transformers import Qwen2VLForConditionalGeneration
 
-    named = "qwen2_vl or qwen2_5_vl; this is a Qwen2VLForConditionalGeneration"
+    named = "qwen2_vl or qwen2_5_vl or qwen3_vl; this is a Qwen2VLForConditionalGeneration"
     with pytest.raises(UnsupportedModelError, match=named):
         ChatSession(Qwen2VLForConditionalGeneration.from_pretrained(TINY_DIR), qwen2.processor)
 
@@ -387,7 +392,7 @@ def test_a_picture_is_encoded_without_a_mask_and_to_the_same_numbers(pair, monke
                         lambda request, inputs: (masks.append(inputs["attention_mask"].shape), usual(request, inputs)))
     features = model.encode(block)
     assert masks == [(1, 1, 4 * block.tokens)]
-    expected = pair.model.get_vision_embeddings(block.patches, torch.tensor([block.grid]))
+    expected = model._graphs.features(pair.model.get_vision_embeddings(block.patches, torch.tensor([block.grid])))
     assert abs(features - expected).max() <= 1e-5 * abs(expected).max()
 
 
