@@ -3,6 +3,7 @@
 - `model._device`: the device as it was asked for, such as "AUTO"; `model.device` is torch's, and always the CPU.
 - `part.request`: a part's compiled model, or the infer request of the language model; None until it is compiled, and
   whoever sets it to None has it compiled anew.
+- `language_model.text_emb_request`: the compiled embeddings of text, behind `model.get_text_embeddings`.
 - `model.components`: the parts by name.
 
 Noticed by tests/test_session_exact.py and test_device_check.py. Not here: what our session computes with it
@@ -58,6 +59,11 @@ def compiled_model(part) -> ov.CompiledModel:
     """Of a part that is compiled; of the language model, optimum-intel keeps an infer request instead."""
     request = part.request
     return request.get_compiled_model() if hasattr(request, "get_compiled_model") else request
+
+
+def compiled_embeddings(model) -> ov.CompiledModel:
+    """Token ids (batch, tokens) to embeddings (batch, tokens, hidden), of a model that is compiled."""
+    return model.language_model.text_emb_request
 
 
 def discard_compiled(part) -> None:

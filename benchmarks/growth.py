@@ -10,13 +10,22 @@ Not here: later turns and tokens/s (`speed.py`), what a video costs the encoder 
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 from statistics import median
 
 from tabulate import tabulate
 
 from benchmarks import records
-from benchmarks.engine_options import OPTIONAL, add_engines, check_engines, engine_arguments, opener, or_why_not
+from benchmarks.engine_options import (
+    ENGINES,
+    OPTIONAL,
+    add_engines,
+    check_engines,
+    engine_arguments,
+    opener,
+    or_why_not,
+)
 from benchmarks.options import UsageError, add_child, add_model_dir, check_plot
 from benchmarks.processes import in_own_process, peak_rss_mb, report
 from benchmarks.scenario import QUESTION, scene, user
@@ -37,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engines(parser)
     parser.add_argument("--sides", type=numbers, default=SIDES, metavar="N,N", help="pixels; default: all four")
     parser.add_argument("--frames", type=numbers, default=FRAMES, metavar="N,N", help="default: 8,32,64")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(CASES), metavar="A,B",
+                        help=f"default: {','.join(CASES)}")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, after each engine")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them there, a PNG")
     add_child(parser)
 
@@ -55,23 +66,32 @@ def run(options: argparse.Namespace) -> int:
     if options.child:
         engine, kind = options.child.split(":")
         return report(or_why_not(engine, lambda: measure(options, engine, kind)))
-    rows, reasons, failed = [], [], False
-    for kind in CASES:
-        for engine in options.engines:
-            print(f"{engine}, {kind} ...", file=sys.stderr, flush=True)
-            found = in_own_process("growth", child_arguments(options, f"{engine}:{kind}"))
-            rows += found.get("rows", [])
-            if "reason" in found:
-                reasons.append(f"{engine}, {kind}: {found['reason']}")
-                failed |= "rows" not in found and engine not in OPTIONAL
+    if unknown := set(options.kinds) - set(CASES):
+        raise UsageError(f"there is no kind {min(unknown)!r}; there are {', '.join(CASES)}.")
+    rows, reasons, failed = measured_before(options.json), [], False
+    for kind, engine in product(options.kinds, options.engines):
+        print(f"{engine}, {kind} ...", file=sys.stderr, flush=True)
+        found = in_own_process("growth", child_arguments(options, f"{engine}:{kind}"))
+        rows = [row for row in rows if (row["engine"], row["kind"]) != (engine, kind)] + found.get("rows", [])
+        if "reason" in found:
+            reasons.append(f"{engine}, {kind}: {found['reason']}")
+            failed |= "rows" not in found and engine not in OPTIONAL
+        if options.json:
+            records.write_rows(options.json, rows)
     print(table(rows), "", *reasons, sep="\n")
-    if options.json:
-        records.write_rows(options.json, rows)
     if options.plot:
         from benchmarks.plot import plot_growth
 
         plot_growth(rows, options.plot)
     return int(failed)
+
+
+def measured_before(file: Path | None) -> list[dict]:
+    """Rows of `file` that are of this processor."""
+    if file is None or not file.exists():
+        return []
+    found = records.read(file)
+    return found["rows"] if found["processor"] == records.processor() else []
 
 
 def child_arguments(options: argparse.Namespace, child: str) -> list:
@@ -84,15 +104,14 @@ def table(rows: list[dict], names: dict[str, str] | None = None) -> str:
     """A row for each picture and video, a column for each engine: seconds, and the peak of memory behind them. names:
     of engines, for people.
     """
-    engines = list(dict.fromkeys(row["engine"] for row in rows))
+    engines = [engine for engine in ENGINES if any(row["engine"] == engine for row in rows)]
     cells: dict[tuple[str, int], dict[str, str]] = {}
     for row in rows:
         memory = "" if row["peak_rss_mb"] is None else f" ({row['peak_rss_mb'] / 1e3:.2f} GB)"
         cells.setdefault((row["kind"], row["size"]), {})[row["engine"]] = shown(row["first_token_s"]) + memory
     lines = [
-        [NAMES[kind].format(size), *(by_engine.get(engine, "–") for engine in engines)]
-        for kind in CASES
-        for (of, size), by_engine in cells.items()
+        [NAMES[kind].format(size), *(cells[of, size].get(engine, "–") for engine in engines)]
+        for kind, (of, size) in product(CASES, sorted(cells))
         if of == kind
     ]
     headers = ["", *((names or {}).get(engine, engine) for engine in engines)]

@@ -18,6 +18,7 @@ from benchmarks.tables import BASE, shown
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 SPEED_PAGE, SERVING_PAGE, API_PAGE = DOCS / "speed.md", DOCS / "serving.md", DOCS / "api.md"
 SPEED_MARKS = ("<!-- speed -->", "<!-- end of speed -->")
+SPEED_AMX_MARKS = ("<!-- speed, AMX -->", "<!-- end of speed, AMX -->")
 SPEED_1280_MARKS = ("<!-- speed, 1280 -->", "<!-- end of speed, 1280 -->")
 DRAFTS_MARKS = ("<!-- drafts -->", "<!-- end of drafts -->")
 SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from tiny_model.training.report import put_between
 
     put_between(SPEED_MARKS, speed(records.SPEED), README)
+    put_between(SPEED_AMX_MARKS, speed(records.SPEED_AMX), SPEED_PAGE)
     put_between(SPEED_1280_MARKS, speed(records.SPEED_1280), SPEED_PAGE)
     put_between(DRAFTS_MARKS, drafts(), SPEED_PAGE)
     put_between(SERVING_MARKS, serving(), SERVING_PAGE)

@@ -85,6 +85,7 @@ class VisionLanguageModel:
         amx.prepare(model.language_model)
         _compile(model)
         self._language_model = optimum_intel.compiled_model(model.language_model)
+        self._embeddings = optimum_intel.compiled_embeddings(model).create_infer_request()
         self._encoder = optimum_intel.compiled_model(model.vision_embeddings_merger)
         self._cancellable_encoder = CancellableModel(self._encoder, PATCHES, lambda: self.wanted(), self._encode_dummy)
         folder = optimum_intel.model_folder(model)
@@ -104,7 +105,8 @@ class VisionLanguageModel:
         """Embeddings (1 + DeepStack's layers, tokens, hidden) of text: what enters the language model, and what is
         added behind its first layers, which is nothing.
         """
-        embeddings = np.array(self._model.get_text_embeddings(torch.tensor([list(tokens)])), dtype=np.float32)
+        self._embeddings.infer([np.array([tokens], dtype=np.int64)], share_inputs=True)
+        embeddings = np.array(self._embeddings.get_output_tensor().data, dtype=np.float32)
         return np.concatenate([embeddings, *[np.zeros_like(embeddings)] * self._graphs.extra_layers])
 
     def position_ids(self, prompt: Prompt) -> tuple[np.ndarray, int]:

@@ -153,7 +153,9 @@ def _size_option(processor, part: dict, max_visual_tokens: int | None) -> dict:
     most += [stated["max_pixels"]] if "max_pixels" in stated else []
     largest = max(per_token, min(most or [processor.size["longest_edge"]]))
     smallest = stated.get("min_pixels", processor.size["shortest_edge"])
-    return {"size": {"shortest_edge": min(largest, smallest), "longest_edge": largest}}
+    smallest = min(largest, smallest)
+    # Where a video processor was loaded with min_pixels and max_pixels, it heeds those and not its size.
+    return {"size": {"shortest_edge": smallest, "longest_edge": largest}, "min_pixels": smallest, "max_pixels": largest}
 
 
 def _process_image(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:

@@ -242,6 +242,7 @@ def test_growth_asks_every_engine_about_pictures_and_videos(int4_dir, tmp_path):
     tokens = {(row["engine"], row["size"]): row["prompt_tokens"] for row in rows}
     assert all(tokens["generate", size] == tokens["session", size] for size in (112, 224, 2))
     assert tokens["session", 224] - tokens["session", 112] == 64 - 16, "visual tokens, and nothing else"
+    assert tokens["session", 2] == tokens["session", 224], "one pair of frames of 224 × 224 pixels"
     assert "112 × 112" in done.stdout and "2 frames" in done.stdout
 
 
@@ -259,6 +260,20 @@ def test_growth_ends_where_an_engine_is_too_slow_or_cannot(monkeypatch):
     assert growth.measure(options, "llama-cpp", "videos") == {"rows": [], "reason": "ValueError: it takes no videos"}
     with pytest.raises(ValueError):
         growth.measure(options, "session", "videos")
+
+
+def test_growth_goes_on_with_what_was_measured_here(tmp_path, monkeypatch, empty_model):
+    """Rows of other engines and kinds stay; those of another machine do not."""
+    path = tmp_path / "rows.json"
+    records.write_rows(path, growth_rows())
+    new = {"engine": "session", "kind": "videos", "size": 32, "first_token_s": 9.0, "peak_rss_mb": 1.0}
+    monkeypatch.setattr(growth, "in_own_process", lambda *_: {"rows": [new]})
+    arguments = ["growth", str(empty_model), "--engines", "session", "--kinds", "videos", "--json", str(path)]
+    assert main(arguments) == 0
+    kept = [row for row in growth_rows() if row["kind"] == "pictures"]
+    assert records.read(path)["rows"] == [*kept, new]
+    records.write(path, {"processor": "another", "rows": growth_rows()})
+    assert main(arguments) == 0 and records.read(path)["rows"] == [new]
 
 
 def test_the_table_of_growth_has_a_sign_for_what_was_not_asked():
@@ -389,14 +404,15 @@ def test_an_export_is_recorded_when_it_succeeds_and_says_why_when_it_fails(tmp_p
 def test_the_tables_in_the_documentation_are_what_was_measured():
     assert report.speed(records.SPEED) in report.README.read_text(encoding="utf-8")
     page = report.SPEED_PAGE.read_text(encoding="utf-8")
-    assert report.speed(records.SPEED_1280) in page and report.drafts() in page
+    assert report.speed(records.SPEED_1280) in page and report.speed(records.SPEED_AMX) in page
+    assert report.drafts() in page
     assert report.serving() in report.SERVING_PAGE.read_text(encoding="utf-8")
     assert report.api_overhead() in report.API_PAGE.read_text(encoding="utf-8")
 
 
 def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
     marks = {"README": [report.SPEED_MARKS],
-             "SPEED_PAGE": [report.SPEED_1280_MARKS, report.DRAFTS_MARKS],
+             "SPEED_PAGE": [report.SPEED_AMX_MARKS, report.SPEED_1280_MARKS, report.DRAFTS_MARKS],
              "SERVING_PAGE": [report.SERVING_MARKS], "API_PAGE": [report.API_MARKS]}
     for name, of_page in marks.items():
         page = tmp_path / f"{name}.md"
@@ -404,7 +420,7 @@ def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
         monkeypatch.setattr(report, name, page)
     assert main(["report"]) == 0
     text = "".join((tmp_path / f"{name}.md").read_text() for name in marks)
-    assert "old figures" not in text and text.count("prose") == 5
+    assert "old figures" not in text and text.count("prose") == 6
     assert text.index("`ChatSession`") < text.index("a follow-up") < text.index("replicas per machine")
 
 

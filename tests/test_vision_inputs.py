@@ -5,10 +5,13 @@ import os
 import pytest
 from fake_model import fake_processor
 from PIL import Image
+from transformers import AutoProcessor
 
+from adapters.qwen_vl import PIXELS_PER_TOKEN
 from session import vision_inputs
 from session.media import MediaError
 from session.vision_inputs import MediaProcessor
+from tests.conftest import TINY_DIR
 
 PROCESSOR = fake_processor()
 
@@ -73,3 +76,14 @@ def test_no_more_is_kept_than_allowed(tmp_path, monkeypatch):
     for part in parts * 2:
         kept.process(part)
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_a_budget_holds_where_the_processor_was_loaded_with_another(kind):
+    budget = {"min_pixels": 64 * PIXELS_PER_TOKEN, "max_pixels": 99 * PIXELS_PER_TOKEN}
+    processor = AutoProcessor.from_pretrained(TINY_DIR, **budget)
+    frame = Image.new("RGB", (224, 224))
+    part = {"type": kind, kind: [frame, frame] if kind == "video" else frame}
+    kept = MediaProcessor(processor, 1 << 20)
+    assert kept.process(part).tokens == 64
+    assert kept.process(part, 9).tokens == kept.process(part | {"max_pixels": 9 * PIXELS_PER_TOKEN}).tokens == 9

@@ -13,4 +13,6 @@ def take_pictures_as_they_are(processor) -> None:
     """And the frames of videos: within the hub's limits, as engines do that do not come through `open_model`, whose own
     are narrower: 256 to 1280 visual tokens.
     """
-    processor.image_processor.size = processor.video_processor.size = dict(PICTURE_PIXELS)
+    for part in (processor.image_processor, processor.video_processor):
+        part.size = dict(PICTURE_PIXELS)
+        part.min_pixels, part.max_pixels = PICTURE_PIXELS.values()  # which a video processor heeds before its size
