@@ -13,7 +13,9 @@ MAX_MESSAGES = 100
 MAX_ANSWER = 20_000  # characters: more than the longest answer that can be asked for
 SERVER_RESTARTED = "The server was restarted."
 PAGE_RELOADED = "The page was loaded again."
-GONE = {"image": "[a picture that is gone]", "video": "[a video that is gone]"}
+GONE = {
+    "image": "[a picture that is gone]", "video": "[a video that is gone]", "document": "[a document that is gone]",
+}  # fmt: skip
 
 
 def to_store(server_id: str, history: list[dict]) -> dict:

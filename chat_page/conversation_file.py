@@ -27,6 +27,7 @@ from typing import BinaryIO
 
 from adapters.gradio_internals import get_upload_folder, hash_file, save_file_to_cache
 from chat_page.messages import MAX_FILES
+from session.documents import load_page
 from session.media import MediaError, load_image, load_video
 from session.prompt import MAX_CHARACTERS, SessionError, content_parts
 
@@ -41,7 +42,9 @@ PIECE_BYTES = 1 << 18  # unpacked at once
 SUFFIXES = {  # what Gradio serves as just that; the first is for files without one of these
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
     "video": (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".flv", ".wmv"),
+    "document": (".pdf", ".tif", ".tiff"),
 }
+OPENERS = {"image": load_image, "video": load_video, "document": lambda path: load_page(path, 1)}
 TEXT = "conversation.json"
 ROLES = ("user", "assistant")  # one after the other
 NOT_OURS = "This file is not a conversation that was saved by this page."
@@ -174,10 +177,7 @@ def _with_unpacked_files(
         if name not in opened:
             opened[name] = folder / Path(name).name
             _unpack(archive, name, opened[name])
-            if kind == "image":
-                load_image(opened[name])
-            else:
-                load_video(opened[name])
+            OPENERS[kind](opened[name])
         return name
 
     for message in messages:
@@ -250,4 +250,4 @@ def _is_question(message: dict) -> bool:
 
 def _is_part(part) -> bool:
     kind = part.get("type") if isinstance(part, dict) else None
-    return kind in ("text", "image", "video") and part.keys() == {"type", kind} and isinstance(part[kind], str)
+    return kind in ("text", *SUFFIXES) and part.keys() == {"type", kind} and isinstance(part[kind], str)

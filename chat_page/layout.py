@@ -103,7 +103,7 @@ def lay_out(model, session: ChatSession) -> ChatPage:
     stored = gr.BrowserState(None, storage_key="qwen2-vl-chat", secret="the visitor's own text")
     chatbot = _chatbot(examples)
     input_box = gr.MultimodalTextbox(
-        label="Input", show_label=False, placeholder="Ask about a picture…", file_types=["image", "video"],
+        label="Input", show_label=False, placeholder="Ask about a picture…",
         file_count="multiple", submit_btn="Submit", max_plain_text_length=100_000,
     )  # fmt: skip
     with gr.Row(elem_classes="tools"):

@@ -21,6 +21,7 @@ MAX_FRAMES = 8 * MAX_MEDIA
 LOW_DETAIL_TOKENS = 128  # visual tokens of a picture with "detail": "low"
 TEXTS = ("text", "input_text", "output_text")
 PICTURES, VIDEOS = ("image_url", "input_image", "image"), ("video_url", "video")
+FILES = ("file", "input_file")
 BUDGET = ("min_pixels", "max_pixels")
 INSTEAD = "Nothing is fetched here: send the file in the request, as data:image/jpeg;base64,…"
 
@@ -38,7 +39,9 @@ def part_of(part: dict | str, where: str) -> dict:
         return _picture(part, where)
     if kind in VIDEOS:
         return _video(part, where)
-    raise RequestError(f"{where} is of type {str(kind)[:50]!r}; there are text, image_url and video_url.", where)
+    if kind in FILES:
+        return _document(part, where)
+    raise RequestError(f"{where} is of type {str(kind)[:50]!r}; there are text, image_url, video_url and file.", where)
 
 
 def _picture(part: dict, where: str) -> dict:
@@ -65,6 +68,18 @@ def _video(part: dict, where: str) -> dict:
     if len(frames) > MAX_FRAMES:
         raise RequestError(f"{where} has more than {MAX_FRAMES} frames.", where)
     return {"type": "video", "video": frames or decoded(address, where), **fps}
+
+
+def _document(part: dict, where: str) -> dict:
+    """A PDF, or a TIFF of several pages; `pages` beside it are the numbers of those that are wanted."""
+    value = part["file"] if isinstance(part.get("file"), dict) else part
+    if not isinstance(value.get("file_data"), str):
+        raise RequestError(f"{where} has no file_data. {INSTEAD.replace('image/jpeg', 'application/pdf')}", where)
+    pages = value.get("pages") or part.get("pages")
+    if pages is not None and not (isinstance(pages, list) and all(type(page) is int for page in pages)):
+        raise RequestError(f"{where}.pages must be a list of page numbers.", where)
+    document = {"type": "document", "document": decoded(value["file_data"], where)}
+    return document | ({"pages": pages} if pages else {})
 
 
 def _address(part: dict, names: tuple[str, ...], where: str) -> tuple[str | list, dict]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from serving.errors import RequestError
 from serving.media_parts import MAX_MEDIA, part_of
+from session.documents import MAX_PAGES
 
 MAX_MESSAGES = 1000
 MAX_CHARACTERS = 500_000  # of all texts: more than any context holds, and little enough to tokenize
@@ -97,8 +98,11 @@ class ChatCompletionRequest(BaseModel, extra="allow"):
         """The messages as a session takes them; pictures and videos are bytes. Raises RequestError."""
         messages = [_message(message, f"messages[{i}]") for i, message in enumerate(self.messages)]
         parts = [part for message in messages for part in message["content"]]
-        if sum(part["type"] != "text" for part in parts) > MAX_MEDIA:
-            raise RequestError(f"A request can have {MAX_MEDIA} pictures and videos.", "messages")
+        pictures = sum({"text": 0, "document": MAX_PAGES}.get(part["type"], 1) for part in parts)
+        if pictures > MAX_MEDIA:
+            raise RequestError(
+                f"A request can have {MAX_MEDIA} pictures and videos; a document counts as {MAX_PAGES}.", "messages"
+            )
         if (length := sum(len(part.get("text", "")) for part in parts)) > MAX_CHARACTERS:
             raise RequestError(f"The messages have {length} characters; at most {MAX_CHARACTERS} are read.", "messages")
         return messages

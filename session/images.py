@@ -43,7 +43,7 @@ def load_image(source, notes: list[str] | None = None) -> Image.Image:
     if isinstance(source, np.ndarray):
         return to_rgb(_of_array(source))
     try:
-        with _image(source) as image:
+        with opened_image(source) as image:
             return to_rgb(_loaded(image, notes))
     except MediaError:
         raise
@@ -58,7 +58,7 @@ def frames_of_animation(source, limit: int) -> list[tuple[float, Image.Image]]:
     list for what is no animation. Raises MediaError.
     """
     try:
-        with _image(source) as image:
+        with opened_image(source) as image:
             count = min(getattr(image, "n_frames", 1), MAX_ANIMATION_FRAMES)
             if count < 2 or image.format in ("MPO", "TIFF"):
                 return []
@@ -83,14 +83,14 @@ def frames_of_animation(source, limit: int) -> list[tuple[float, Image.Image]]:
 
 def is_animation(source) -> bool:
     """Whether a file is a picture that moves, by what is in it. Never raises."""
-    with contextlib.suppress(Exception), _image(source) as image:
+    with contextlib.suppress(Exception), opened_image(source) as image:
         return getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO", "TIFF")
     return False
 
 
 def is_image(source) -> bool:
     """Whether a file is a picture, by what is in it. Never raises, and decodes nothing."""
-    with contextlib.suppress(Exception), _image(source):
+    with contextlib.suppress(Exception), opened_image(source):
         return True
     return False
 
@@ -107,7 +107,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def _image(source) -> Image.Image:
+def opened_image(source) -> Image.Image:
     """Opened: the header is read, no pixel decoded. A PNG whose texts or profile are too much opens without them."""
     file = opened(source, "picture")
     formats = (*FORMATS, "HEIF") if _has_heif() else FORMATS

@@ -5,7 +5,8 @@ Here: checking messages, the chat template, tokens, one placeholder for each vis
 
 A message is {"role": "system" | "user" | "assistant", "content": text or a list of content parts}; a content part is
 {"type": "text", "text": str}, {"type": "image", "image": path, bytes of a file, or PIL image}, or
-{"type": "video", "video": path, bytes of a file, or list of PIL images, "fps": float}.
+{"type": "video", "video": path, bytes of a file, or list of PIL images, "fps": float}, or
+{"type": "document", "document": path or bytes of a PDF or TIFF, "pages": [numbers]} (see `session.documents`).
 
 What people type stays text: "<|im_end|>" in a question is ten characters, never the token that ends a turn. A plain
 `processor(text=...)` cannot tell the two apart, because it sees template and text as one string.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 import torch
 
 from adapters.qwen_vl import family_of
+from session.documents import parts_of
 from session.vision_inputs import MediaItem, MediaProcessor
 
 ROLES = ("system", "user", "assistant")
@@ -67,6 +69,11 @@ def content_parts(message: dict) -> list[dict]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
+def without_documents(parts: list[dict]) -> list[dict]:
+    """`parts`, in which the pages of a document stand where it stood. Raises MediaError."""
+    return [page for part in parts for page in (parts_of(part) if part["type"] == "document" else [part])]
+
+
 def build_prompt(
     processor,
     messages: list[dict],
@@ -85,7 +92,7 @@ def build_prompt(
     stand_ins = _StandIns(lambda part: media.process(part, max_visual_tokens, owner))
     skeleton = []
     for message in messages:
-        content = [stand_ins.replace(part) for part in content_parts(message)]
+        content = [stand_ins.replace(part) for part in without_documents(content_parts(message))]
         skeleton.append({"role": message["role"], "content": content})
     ids = _tokenize(processor, skeleton, stand_ins)
     return Prompt(_with_placeholders(processor, ids, stand_ins.media), stand_ins.media)
@@ -131,8 +138,8 @@ class _StandIns:
 
 def _check_part(part: dict) -> None:
     kind = part.get("type")
-    if kind not in ("text", "image", "video") or kind not in part:
-        raise SessionError(f"A message has a part of type {kind!r}; it must be a text, an image or a video.")
+    if kind not in ("text", "image", "video", "document") or kind not in part:
+        raise SessionError(f"A message has a part of type {kind!r}; there are text, image, video and document.")
     if kind == "text" and not isinstance(part["text"], str):
         raise SessionError(f"A text in a message is a {type(part['text']).__name__}; it must be a string.")
 

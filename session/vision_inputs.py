@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from session.caches import LRUCache
+from session.documents import load_page
 from session.media import USUAL_FPS, MediaError, Sampling, as_video, load_image, load_video
 
 # Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
@@ -114,7 +115,8 @@ class MediaProcessor:
         identity = _identity(part[part["type"]])
         if identity is None:
             return make(self._processor, part, max_visual_tokens)
-        key = (owner, part["type"], identity, max_visual_tokens, part.get("min_pixels"), part.get("max_pixels"))
+        key = (owner, part["type"], identity, max_visual_tokens, part.get("min_pixels"), part.get("max_pixels"),
+               part.get("page"))  # fmt: skip
         item = self._cache.get(key)
         if item is None:
             item = make(self._processor, part, max_visual_tokens)
@@ -161,8 +163,10 @@ def _size_option(processor, part: dict, max_visual_tokens: int | None) -> dict:
 def _process_image(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
     images = processor.image_processor
     size = _size_option(images, part, max_visual_tokens)
-    notes: list[str] = []
-    inputs = images(images=[load_image(part["image"], notes)], **_IMAGE_OPTIONS, **size)
+    notes: list[str] = [*part.get("notes", ())]
+    page = part.get("page")  # of a document
+    image = load_page(part["image"], page) if page else load_image(part["image"], notes)
+    inputs = images(images=[image], **_IMAGE_OPTIONS, **size)
     return MediaItem("image", dict(inputs), images.merge_size, tuple(notes))
 
 

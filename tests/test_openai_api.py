@@ -233,6 +233,39 @@ def test_video_as_a_file_and_as_frames(client, session):
     assert session.messages[0]["content"] == [{"type": "video", "video": [png(), png()], "fps": 2}]
 
 
+PDF = "data:application/pdf;base64," + base64.b64encode(b"%PDF-1.7 and so on").decode()
+
+
+@pytest.mark.parametrize("part", [
+    {"type": "file", "file": {"filename": "letter.pdf", "file_data": PDF}},
+    {"type": "input_file", "filename": "letter.pdf", "file_data": PDF},
+])  # fmt: skip
+def test_a_document_is_taken_as_openai_takes_it(client, session, part):
+    assert ask(client, [{"role": "user", "content": [part]}]).status_code == 200
+    assert session.messages[0]["content"] == [{"type": "document", "document": b"%PDF-1.7 and so on"}]
+    assert ask(client, [{"role": "user", "content": [{**part, "pages": [2]}]}]).status_code == 200
+    assert session.messages[0]["content"][0]["pages"] == [2]
+
+
+@pytest.mark.parametrize("part, said", [
+    ({"file": {"file_id": "file-123"}}, "no file_data. Nothing is fetched here"),
+    ({"file": {"file_data": "https://example.org/a.pdf"}}, "not in the request"),
+    ({"file": {"file_data": PDF}, "pages": "1-3"}, "must be a list of page numbers"),
+])  # fmt: skip
+def test_a_document_that_is_not_in_the_request_is_refused(client, part, said):
+    reply = ask(client, [{"role": "user", "content": [{"type": "file", **part}]}])
+    assert reply.status_code == 400
+    assert said in reply.json()["error"]["message"]
+
+
+def test_a_document_counts_as_its_pages(client):
+    part = {"type": "file", "file": {"file_data": PDF}}
+    assert ask(client, [{"role": "user", "content": [part] * 4}]).status_code == 200
+    reply = ask(client, [{"role": "user", "content": [part] * 5}])
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "messages")
+    assert "a document counts as 8" in reply.json()["error"]["message"]
+
+
 def test_detail_and_pixels_become_the_pictures_own_budget(client, session):
     url = {"url": f"data:image/png;base64,{B64}"}
     for options, expected in (
