@@ -33,7 +33,7 @@ from export.command import export_command, option_arguments
 from export.output import next_step, relevant_tail
 from export.progress import ProgressDisplay, make_display, show_markdown
 from export.run import minutes, run_exporter
-from export.staging import StagingFolder, exclusive_staging, is_empty, log_of
+from export.staging import StagingFolder, exclusive_staging, flush, is_empty, log_of
 
 
 class ExportError(RuntimeError):
@@ -124,6 +124,7 @@ def _export(
         shutil.rmtree(staging.folder / "tmp")  # if we are killed after the next line, nothing large is left
         if output.exists():
             output.rmdir()  # it is empty; only POSIX renames over an empty folder
+        flush(model)
         model.rename(output)
     except BaseException:  # Ctrl-C, too: the display must not go on saying that an export is running
         display.close(f"The export stopped after {minutes(time.monotonic() - started)}")

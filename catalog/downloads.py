@@ -4,6 +4,7 @@
 """
 
 import os
+import secrets
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,10 +27,10 @@ def download_file(url: str, filename: str | None = None, directory=None) -> Path
     target = Path(directory or ".") / plain_name(url, filename)
     if target.exists():
         return target
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")  # another process may be at the same file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fetch(url, part, make_display())
+        fetch(url, part, target.name, make_display())
         os.replace(part, target)
     except OSError as error:  # requests' own errors are OSErrors too
         raise DownloadError(f"Could not download {url}: {reason(error)}. Check the network, or save the file as "
@@ -50,8 +51,8 @@ def plain_name(url: str, filename: str | None) -> str:
     return name
 
 
-def fetch(url: str, part: Path, display: ProgressDisplay) -> None:
-    """Streams `url` to `part`; raises OSError when the answer is an error or breaks off."""
+def fetch(url: str, part: Path, name: str, display: ProgressDisplay) -> None:
+    """Streams `url` to `part`, which will be `name`; raises OSError when the answer is an error or breaks off."""
     import requests
 
     with requests.get(url, stream=True, timeout=TIMEOUT_S) as response, part.open("wb") as file:
@@ -60,10 +61,12 @@ def fetch(url: str, part: Path, display: ProgressDisplay) -> None:
         total = 0 if encoded else int(response.headers.get("Content-Length", 0))
         for chunk in response.iter_content(CHUNK_BYTES):
             file.write(chunk)
-            display.progress(progress_line(part.stem, file.tell(), total))
+            display.progress(progress_line(name, file.tell(), total))
         if total and file.tell() != total:
             raise OSError(f"only {file.tell()} of {total} bytes came")
-    display.close(f"Downloaded {part.with_suffix('')}")
+        file.flush()
+        os.fsync(file.fileno())  # else, after a power cut, the file may be there under its name and be empty
+    display.close(f"Downloaded {name}")
 
 
 def progress_line(name: str, done: int, total: int) -> str:

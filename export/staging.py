@@ -11,6 +11,7 @@ Not here: what is done in it (`cmd_helper`), and which exports there are (`catal
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,15 @@ class StagingFolder(NamedTuple):
 
     folder: Path
     lock: int
+
+
+def flush(folder: Path) -> None:
+    """Have the system write all files of `folder` to the disk now: else, after a power cut, a folder may be there under
+    its final name with files that are empty.
+    """
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb+") as opened:  # Windows refuses for files that are only read
+            os.fsync(opened.fileno())
 
 
 @contextlib.contextmanager

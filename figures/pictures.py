@@ -5,8 +5,8 @@ draw_box(image, "red circle(100,200),(300,400)")
 
 from PIL import Image, ImageDraw, ImageFont
 
-from adapters.qwen_vl import MERGE_SIZE, PATCH_SIZE
-from session.boxes import TEXT_THOUSANDTHS, parse_boxes
+from adapters.qwen_vl import JSON_PIXELS, MERGE_SIZE, PATCH_SIZE, family_of
+from session.boxes import parse_boxes
 
 INK = (60, 60, 60)
 CAPTION_HEIGHT, CAPTION_WIDTH = 22, 150  # pixels
@@ -36,13 +36,17 @@ def token_grid(image: Image.Image, grid_thw, scale: float = 1.0) -> Image.Image:
     return figure
 
 
-def draw_box(image: Image.Image, answer: str) -> Image.Image:
+def draw_box(image: Image.Image, answer: str, processor=None) -> Image.Image:
     """A copy of `image` with the first box in `answer` drawn on it; without one where the answer has none.
 
-    Qwen2-VL writes two corners, "(x1,y1),(x2,y2)", in thousandths of the picture's width and height.
+    processor: that of the model that wrote the answer, because each family writes boxes in a way of its own (see
+    `session.boxes`); without one, as Qwen2-VL.
     """
+    box_format, grid = family_of(processor).box_format, None
+    if box_format == JSON_PIXELS:
+        grid = tuple(processor.image_processor(images=[image], return_tensors="pt")["image_grid_thw"][0, 1:].tolist())
     drawn = image.convert("RGB")
-    for box in parse_boxes(answer, TEXT_THOUSANDTHS, image.size)[:1]:
+    for box in parse_boxes(answer, box_format, image.size, grid)[:1]:
         ImageDraw.Draw(drawn).rectangle(box.corners, outline="magenta", width=3)
     return drawn
 

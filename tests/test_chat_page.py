@@ -5,6 +5,7 @@ back, what the header says, and the examples on the practice model. Boxes (test_
 
 import copy
 import html
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -21,7 +22,7 @@ from chat_page.render import render_history, unescape
 from chat_page.settings import NO_PICTURE, Settings, predicted_cost
 from chat_page.strings import duration, progress_line
 from chat_session import ChatSession, Progress, SessionError
-from session.prompt import MAX_CHARACTERS
+from session.prompt import MAX_CHARACTERS, build_prompt
 from tests.fake_model import FakeSession, echoing, fake_processor
 from tests.written_answers import WrittenSession
 
@@ -67,6 +68,17 @@ def test_a_question_goes_back_into_the_input_box(cat):
 def test_what_is_no_question_cannot_be_asked_again(index):
     with pytest.raises(gr.Error, match="not in the conversation"):
         input_of_question([{"role": "user", "content": "Is it?"}, ANSWER], index)
+
+
+@pytest.mark.parametrize("name", ["letter.pdf", "scan", "scan.dat"])
+def test_a_document_is_known_by_its_content_and_its_pages_are_seen(cat, name):
+    path = Path(cat).with_name(name)
+    Image.new("RGB", (248, 350), "red").save(path, "PDF", save_all=True, append_images=[Image.new("RGB", (248, 350))])
+    content = content_of_input({"text": "What?", "files": [str(path)]})
+    assert content[0] == {"type": "document", "document": str(path)}
+    assert len(build_prompt(fake_processor(), [{"role": "user", "content": content}]).media) == 2
+    (entry,) = render_history([{"role": "user", "content": content}])
+    assert entry["content"][0]["path"] == str(path)
 
 
 def test_files_from_elsewhere_and_too_many_files_are_refused(cat, tmp_path):

@@ -27,6 +27,7 @@ from catalog.model_folder import require_model_dir
 from cmd_helper import ExportError, optimum_cli
 from environment.versions import VersionError
 from export.progress import NotebookDisplay, TextDisplay
+from export.staging import flush
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = "import os, signal, sys, time; from pathlib import Path; OUT = Path(sys.argv[5])\n"
@@ -111,6 +112,17 @@ def test_paths_with_spaces_leave_only_the_model_and_its_log(exported):
     folder = exported("int4").model_dir
     assert " " in str(folder.parent) and " " in folder.parent.name
     assert {path.name for path in folder.parent.iterdir()} - {".INT4.lock"} == {"INT4", "INT4.log"}
+
+
+def test_what_appears_is_on_the_disk_already(tmp_path, monkeypatch):
+    """Every file of the folder was flushed, those in folders too."""
+    (tmp_path / "tokenizer").mkdir()
+    for name in ("a.bin", "tokenizer/b.json"):
+        (tmp_path / name).write_bytes(b"x")
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    flush(tmp_path)
+    assert flushed == [(tmp_path / name).stat().st_ino for name in ("a.bin", "tokenizer/b.json")]
 
 
 def test_an_option_that_the_exporter_refuses_is_reported_in_its_words(tiny_dir, tmp_path):

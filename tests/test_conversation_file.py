@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from adapters.gradio_internals import get_mimetype
 from chat_page import conversation_file
@@ -84,6 +85,18 @@ def test_a_conversation_comes_back_with_its_pictures_and_videos(tmp_path, upload
     assert load_image(boxed).size == half_and_half().size
     assert all(Path(path).is_relative_to(upload_folder) for path in (picture["image"], video["video"], boxed))
     assert back == [user(picture, video, history[0]["content"][2]), {**history[1], "boxed": boxed}, *history[2:]]
+
+
+def test_a_document_comes_back_too(tmp_path, upload_folder):
+    document = tmp_path / "my letter"
+    Image.new("RGB", (24, 35), "red").save(document, "PDF")
+    packed = save([user({"type": "document", "document": str(document)}, text("What?")), answer("A letter.")])
+    content = document.read_bytes()
+    document.unlink()
+    (part, _) = load(packed)[0]["content"]
+    assert part["type"] == "document"
+    back = Path(part["document"])
+    assert (back.read_bytes(), back.suffix, back.is_relative_to(upload_folder)) == (content, ".pdf", True)
 
 
 SENTENCES = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)

@@ -54,7 +54,32 @@ def test_a_part_is_a_part_until_it_is_whole(server, tmp_path):
         handler.wfile.write(b"x" * 100_000)
 
     download_file(server(answer) + "/file", directory=tmp_path)
-    assert there == ["file.part"]
+    (part,) = there
+    assert re.fullmatch(r"file\.[0-9a-f]{8}\.part", part)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_two_downloads_of_one_file_at_once_do_not_mix(server, tmp_path):
+    """Each answer is all of one letter, and comes in halves that alternate with the other's."""
+    both, letters = threading.Barrier(2), iter("ab")
+
+    def answer(handler):
+        letter = next(letters).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", "200000")
+        handler.end_headers()
+        for _ in range(2):
+            both.wait(30)
+            handler.wfile.write(letter * 100_000)
+            handler.wfile.flush()
+
+    url = server(answer) + "/file"
+    threads = [threading.Thread(target=download_file, args=(url,), kwargs={"directory": tmp_path}) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "file").read_bytes() in (b"a" * 200_000, b"b" * 200_000)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

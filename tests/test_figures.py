@@ -1,9 +1,12 @@
 """figures/charts.py and figures/pictures.py: the numbers that a figure is given are where the figure shows them."""
 
+import pytest
 from PIL import Image, ImageFont
+from transformers import Qwen2_5_VLProcessor, Qwen3VLProcessor
 
 from figures.charts import AXES, bar_chart, position_chart
 from figures.pictures import INK, draw_box, side_by_side, token_grid
+from tests.fake_model import fake_processor
 
 MAGENTA = (255, 0, 255)
 
@@ -21,6 +24,18 @@ def test_box_is_drawn_in_thousandths_of_the_picture():
     drawn = draw_box(Image.new("RGB", (200, 100), "white"), "red circle(100,200),(600,800)")
     painted = [(x, y) for x in range(200) for y in range(100) if drawn.getpixel((x, y)) == MAGENTA]
     assert (min(painted), max(painted)) == ((20, 20), (120, 80))
+
+
+@pytest.mark.parametrize("family, answer", [
+    (Qwen3VLProcessor, '[{"bbox_2d": [100, 200, 600, 800], "label": "red circle"}]'),
+    (Qwen2_5_VLProcessor, '[{"bbox_2d": [20, 22, 118, 90], "label": "red circle"}]'),  # of 196 × 112 pixels
+])  # fmt: skip
+def test_boxes_of_its_successors_are_drawn_where_they_write_them(family, answer):
+    processor = object.__new__(family)
+    processor.image_processor = fake_processor().image_processor
+    drawn = draw_box(Image.new("RGB", (200, 100), "white"), answer, processor)
+    painted = [(x, y) for x in range(200) for y in range(100) if drawn.getpixel((x, y)) == MAGENTA]
+    assert (*min(painted), *max(painted)) == pytest.approx((20, 20, 120, 80), abs=1)
 
 
 def test_only_the_first_box_is_drawn():
