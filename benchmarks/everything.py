@@ -1,6 +1,6 @@
 """All figures of the pages on speed, one after the other: `python -m benchmarks everything BUILD_DIR`.
 
-On an idle machine, about 25 minutes on two cores once the models are there (making them: 8 more). A step that ended
+On an idle machine, about 35 minutes on two cores once the models are there (making them: 8 more). A step that ended
 well is not run again: after a failure, or Ctrl-C, the same command goes on; `--anew` measures all of them again. Each
 writes its file of results/, those with engines with the processor. Then `report` puts them into the pages.
 
@@ -58,7 +58,7 @@ def steps(build: Path) -> list[Step]:
                                    "--json", records.SPEED_SMALLEST]),
         Step("speed-1280", 4, [*speed, "--engines", FASTEST_PEER, "--repetitions", 1, "--visual-tokens", 1280,
                                "--json", records.SPEED_1280]),
-        Step("growth", 10, ["growth", model, "--gguf", gguf, "--engines", f"{FASTEST_PEER},llama-cpp",
+        Step("growth", 17, ["growth", model, "--gguf", gguf, "--engines", f"{FASTEST_PEER},llama-cpp",
                             "--json", records.GROWTH, "--plot", ROOT / "docs" / "growth.png"]),
         Step("drafts", 2, ["drafts", model]),
     ]  # fmt: skip

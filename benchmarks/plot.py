@@ -30,9 +30,12 @@ def plot(rows: list[dict], path: Path) -> None:
 
 
 def plot_growth(rows: list[dict], path: Path) -> None:
-    """rows of `growth`: a line for each engine, over pictures on the left, over videos on the right."""
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-    for axes, (kind, label) in zip(panels, LABELS.items(), strict=True):
+    """rows of `growth`: a line for each engine, over pictures on the left, over videos on the right; of those that were
+    measured.
+    """
+    labels = {kind: label for kind, label in LABELS.items() if any(row["kind"] == kind for row in rows)}
+    figure, panels = pyplot.subplots(1, len(labels), figsize=(9, 4), layout="constrained", sharey=True, squeeze=False)
+    for axes, (kind, label) in zip(panels[0], labels.items(), strict=True):
         for engine in dict.fromkeys(row["engine"] for row in rows):  # in each panel in the same order, so colour
             found = [row for row in rows if (row["engine"], row["kind"]) == (engine, kind)]
             axes.plot([row["size"] for row in found], [row["first_token_s"] for row in found], "o-", label=engine)
@@ -41,7 +44,7 @@ def plot_growth(rows: list[dict], path: Path) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("seconds to the first token")
-    panels[0].legend()
+    panels[0, 0].set_ylabel("seconds to the first token")
+    panels[0, 0].legend()
     figure.savefig(path, format="png", dpi=120)
     pyplot.close(figure)

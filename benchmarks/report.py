@@ -11,6 +11,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks import records
+from benchmarks.growth import table as growth_table
 from benchmarks.processes import ROOT
 from benchmarks.serving import capacity, table
 from benchmarks.tables import BASE, shown
@@ -20,6 +21,7 @@ SPEED_PAGE, SERVING_PAGE, API_PAGE = DOCS / "speed.md", DOCS / "serving.md", DOC
 SPEED_MARKS = ("<!-- speed -->", "<!-- end of speed -->")
 SPEED_AMX_MARKS = ("<!-- speed, AMX -->", "<!-- end of speed, AMX -->")
 SPEED_1280_MARKS = ("<!-- speed, 1280 -->", "<!-- end of speed, 1280 -->")
+GROWTH_MARKS = ("<!-- growth -->", "<!-- end of growth -->")
 DRAFTS_MARKS = ("<!-- drafts -->", "<!-- end of drafts -->")
 SERVING_MARKS = ("<!-- serving -->", "<!-- end of serving -->")
 API_MARKS = ("<!-- overhead -->", "<!-- end of overhead -->")
@@ -48,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     put_between(SPEED_MARKS, speed(records.SPEED), README)
     put_between(SPEED_AMX_MARKS, speed(records.SPEED_AMX), SPEED_PAGE)
     put_between(SPEED_1280_MARKS, speed(records.SPEED_1280), SPEED_PAGE)
+    put_between(GROWTH_MARKS, growth(), SPEED_PAGE)
     put_between(DRAFTS_MARKS, drafts(), SPEED_PAGE)
     put_between(SERVING_MARKS, serving(), SERVING_PAGE)
     put_between(API_MARKS, api_overhead(), API_PAGE)
@@ -69,6 +72,12 @@ def speed(file: Path) -> str:
 def _ratio(row: dict, base: dict, key: str) -> str:
     is_known = row["engine"] == "session" and row[key] and base[key]
     return f" ({row[key] / base[key]:.2g} ×)" if is_known else ""
+
+
+def growth() -> str:
+    """Seconds to the first token by picture and video, and on which machine."""
+    found = records.read(records.GROWTH)
+    return f"{growth_table(found['rows'], ENGINE_NAMES)}\n\nMeasured on {found['processor']}."
 
 
 def drafts() -> str:

@@ -214,8 +214,10 @@ def test_the_plot_is_a_png_with_or_without_nulls(tmp_path):
 
     plot([{"engine": name, **fake_report(1.0)["row"]} for name in ("generate", "session")], tmp_path / "plot.png")
     plot_growth(growth_rows(), tmp_path / "growth.png")
+    plot_growth(growth_rows()[:1], tmp_path / "pictures.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "pictures.png").read_bytes()) < len((tmp_path / "growth.png").read_bytes())
 
 
 # ---- growth, settings, everything ------------------------------------------------------------------------------------
@@ -405,6 +407,7 @@ def test_the_tables_in_the_documentation_are_what_was_measured():
     assert report.speed(records.SPEED) in report.README.read_text(encoding="utf-8")
     page = report.SPEED_PAGE.read_text(encoding="utf-8")
     assert report.speed(records.SPEED_1280) in page and report.speed(records.SPEED_AMX) in page
+    assert report.growth() in page
     assert report.drafts() in page
     assert report.serving() in report.SERVING_PAGE.read_text(encoding="utf-8")
     assert report.api_overhead() in report.API_PAGE.read_text(encoding="utf-8")
@@ -412,7 +415,7 @@ def test_the_tables_in_the_documentation_are_what_was_measured():
 
 def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
     marks = {"README": [report.SPEED_MARKS],
-             "SPEED_PAGE": [report.SPEED_AMX_MARKS, report.SPEED_1280_MARKS, report.DRAFTS_MARKS],
+             "SPEED_PAGE": [report.SPEED_AMX_MARKS, report.SPEED_1280_MARKS, report.GROWTH_MARKS, report.DRAFTS_MARKS],
              "SERVING_PAGE": [report.SERVING_MARKS], "API_PAGE": [report.API_MARKS]}
     for name, of_page in marks.items():
         page = tmp_path / f"{name}.md"
@@ -420,7 +423,7 @@ def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
         monkeypatch.setattr(report, name, page)
     assert main(["report"]) == 0
     text = "".join((tmp_path / f"{name}.md").read_text() for name in marks)
-    assert "old figures" not in text and text.count("prose") == 6
+    assert "old figures" not in text and text.count("prose") == 7
     assert text.index("`ChatSession`") < text.index("a follow-up") < text.index("replicas per machine")
 
 
