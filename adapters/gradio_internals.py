@@ -4,7 +4,7 @@
 - `gradio.processing_utils.save_file_to_cache`, `save_pil_to_cache`, `hash_file`: put a file of ours there, under a
   name that is a hash of its content.
 - `gradio_client.utils.get_mimetype`: the MIME type with which Gradio serves a file.
-- `Component.keep_in_cache`: files that `delete_cache` must not delete.
+- `Component.keep_in_cache`: files that `delete_cache` must not delete; `Component.temp_files`: those that it must.
 
 What guards a page is in `adapters.guarded_blocks`. Noticed by tests/test_gradio_helper.py, test_conversation_file.py
 and test_page_access.py.
@@ -16,9 +16,14 @@ from gradio.utils import get_upload_folder
 from gradio_client.utils import get_mimetype
 
 __all__ = ["get_mimetype", "get_upload_folder", "hash_file", "keep_files",
-           "save_file_to_cache", "save_pil_to_cache"]  # fmt: skip
+           "save_file_to_cache", "save_pil_to_cache", "track_files"]  # fmt: skip
 
 
 def keep_files(component: gr.components.Component, paths) -> None:
     """Keeps `paths`, files of Gradio's upload folder, for as long as the page is there."""
     component.keep_in_cache.update(paths)
+
+
+def track_files(component: gr.components.Component, paths) -> None:
+    """Has Gradio delete `paths`, files of its upload folder, as what the component itself has shown."""
+    component.temp_files.update(paths)

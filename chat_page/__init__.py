@@ -9,10 +9,12 @@ messages           between the input box and the conversation
 render             the conversation as Gradio's Chatbot takes it
 draw_boxes         boxes of an answer, on the picture that it is about
 prefetch           encoding what was uploaded before the question is asked
-settings           the controls in the accordion
-header, examples   the lines above the conversation, and questions to begin with
+video_frames       the frames of a video that the model is given
+settings           the controls in the panel
+header, examples   which model this is, and questions to begin with
 strings            sentences
-browser_state      the text of a conversation, in the visitor's browser
+browser_state      a conversation, in the visitor's browser
 conversation_file  a conversation as one file
-theme              style sheet, JavaScript, settings of `launch`
+markdown_file      a conversation as Markdown
+theme              style sheets (*.css), JavaScript (*.js), settings of `launch`
 """

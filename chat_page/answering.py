@@ -11,38 +11,43 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
 from chat_page.draw_boxes import with_drawn_boxes
-from chat_page.messages import content_of_input
+from chat_page.messages import STOPPED, content_of_input
 from chat_page.settings import Settings
 from chat_page.strings import progress_line, stats_line, visible_error
 from chat_session import ChatSession, Progress, Stats
 
 POLL_S = 0.1  # between two looks at what is new, and whether the visitor pressed Stop
-STOPPED = "Stopped."  # below an answer that is not all
 ASKED = "…"  # below an answer of which nothing is known yet
+
+
+def with_question(before: list[dict], index: int, message: dict | None) -> list[dict]:
+    """`before` with `message`, a value of the input box, as its message `index`, and an answer that is to come.
+
+    What came after that is left out. Raises SessionError where the message is none.
+    """
+    question = {"role": "user", "content": content_of_input(message)}
+    return [*before[:index], question, _unfinished_answer("", ASKED)]
+
+
+def with_continuation(before: list[dict]) -> list[dict]:
+    """`before` with its last answer, which was cut, going on."""
+    return [*before[:-1], _unfinished_answer(before[-1]["content"], ASKED)]
 
 
 def stream_conversation(
     session: ChatSession,
-    before: list[dict],
-    index: int | None,
-    message: dict | None,
+    history: list[dict],
     settings: Settings,
     stop_requested: Callable[[], bool] = lambda: False,
     visitor: str = "",
 ) -> Iterator[list[dict]]:
-    """Yields the conversation again and again while the answer to `message`, a value of the input box, grows.
+    """Yields the conversation again and again while the last answer of `history` grows (see `with_question`).
 
-    The question becomes message `index` of the conversation `before`; what came after that is left out. Without an
-    index, the last answer of `before` goes on where it was cut. Once `stop_requested()`, what was written stays, and
-    the line below says that it is not all. Raises gr.Error, in a sentence for visitors, where it fails.
-    visitor: see `ChatSession.stream`.
+    Once `stop_requested()`, what was written stays, and the line below says that it is not all. Raises gr.Error, in a
+    sentence for visitors, where it fails. visitor: see `ChatSession.stream`.
     """
+    *asked, answer = history
     try:
-        if index is None:
-            *asked, answer = before
-        else:
-            asked, answer = [*before[:index], {"role": "user", "content": content_of_input(message)}], _answer("", "")
-        yield [*asked, _unfinished_answer(answer["content"], ASKED)]
         with closing(_answers(session, asked, answer["content"], settings, visitor)) as answers:
             for answer in answers:
                 if stop_requested():

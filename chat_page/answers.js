@@ -52,7 +52,7 @@ new MutationObserver((changes) => {
   // Gradio's names for messages would have screen readers read their HTML.
   log.querySelectorAll("[data-testid][aria-label]").forEach((message) => message.removeAttribute("aria-label"));
   const asked = log.querySelectorAll(".user-row").length;
-  if (following || asked > questions) follow(true);
-  else newWords.hidden = false;
+  if (following || asked > questions || !asked) follow(true);
+  else if (log.querySelector(".unfinished")) newWords.hidden = false;
   questions = asked;
 }).observe(document.body, { childList: true, characterData: true, subtree: true });

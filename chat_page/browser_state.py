@@ -1,77 +1,143 @@
-"""The text of a conversation, stored in the visitor's browser for when the page or the server starts anew.
+"""A conversation, stored in the visitor's browser for when the page or the server starts anew.
 
 Here: what is stored, and what of it is believed. Not here: a conversation saved as a file
 (`chat_page.conversation_file`).
 
 What comes back is a stranger's text: it becomes messages of a visitor and answers to them, never more. Pictures and
-videos are not stored: a sentence stands where they were.
+videos stay on the server for a day. Stored are their names in the upload folder, signed, so that nobody can name a file
+that the page did not show; where one is gone, or another server signed it, a sentence stands in its place.
 """
 
+import hmac
+import secrets
+from pathlib import Path
+
+from adapters.gradio_internals import get_upload_folder
+from chat_page.messages import MAX_FILES, finished
 from session.prompt import MAX_CHARACTERS, content_parts
 
 MAX_MESSAGES = 100
-MAX_ANSWER = 20_000  # characters: more than the longest answer that can be asked for
-SERVER_RESTARTED = "The server was restarted."
+MAX_ALL_CHARACTERS = 1_000_000  # of all messages: a browser stores a few MB; the oldest are left out
+MAX_NOTE = 1000  # characters
+SERVER_RESTARTED = "The server was restarted. The text of your conversation is still here."
 PAGE_RELOADED = "The page was loaded again."
 GONE = {
     "image": "[a picture that is gone]", "video": "[a video that is gone]", "document": "[a document that is gone]",
 }  # fmt: skip
 
 
-def to_store(server_id: str, history: list[dict]) -> dict:
-    """For gr.BrowserState: the latest messages, and which server they were written on.
+class BrowserStore:
+    """What one server stores in browsers, and believes of it when it comes back.
 
-    {"server": "1f0c…", "messages": [["user", "[a picture that is gone]\\nWhat is this?"], ["assistant", "A cat."]]}
+    {"server": "1f0c…", "messages": [{"role": "user", "content": [{"image": "5d41…/cat.png", "signature": "9a0b…"},
+    {"text": "What is this?"}]}, {"role": "assistant", "content": "A cat.", "note": "first word 0.4 s"}]}
     """
-    messages = [[message["role"], _text(message)] for message in history[-MAX_MESSAGES:]]
-    return {"server": server_id, "messages": messages}
+
+    def __init__(self):
+        self.server_id = secrets.token_hex(8)
+        self._key = secrets.token_bytes(32)
+
+    def to_store(self, history: list[dict]) -> dict:
+        """For gr.BrowserState: the latest messages. An answer that still grows is stored as one that was stopped."""
+        messages, characters = [], 0
+        for message in reversed(finished(history)[-MAX_MESSAGES:]):
+            stored = self._stored(message)
+            characters += _characters(stored)
+            if characters > MAX_ALL_CHARACTERS:
+                break
+            messages.append(stored)
+        return {"server": self.server_id, "messages": messages[::-1]}
+
+    def restored(self, history: list[dict], stored) -> tuple[list[dict], str]:
+        """(the conversation, a notice to the visitor): the server's `history`, or else what the browser `stored` of it.
+
+        A page that is open does not notice that its server was restarted; but then the server knows nothing of it, so
+        whoever is handed a conversation by the page asks here first.
+        """
+        messages = stored.get("messages") if isinstance(stored, dict) else None
+        if history or not isinstance(messages, list) or not 0 < len(messages) <= MAX_MESSAGES:
+            return history, ""
+        try:
+            history = [self._believed(message) for message in messages]
+        except (AttributeError, KeyError, TypeError, ValueError):  # nothing that this page stores
+            return [], ""
+        if history[0]["role"] == "assistant":  # its question was cut off
+            history = history[1:]
+        return history, _notice(stored.get("server") == self.server_id, history)
+
+    def _stored(self, message: dict) -> dict:
+        if message["role"] == "assistant":
+            stored = {key: message[key] for key in ("role", "content", "note", "cut") if key in message}
+            if "boxed" in message:
+                stored["boxed"] = self._signed("image", message["boxed"])
+            return stored
+        parts = content_parts(message)
+        content = [
+            {"text": part["text"]} if part["type"] == "text" else self._signed(part["type"], part[part["type"]])
+            for part in parts
+        ]
+        return {"role": "user", "content": content}
+
+    def _believed(self, stored: dict) -> dict:
+        """The message that was stored. Raises AttributeError, KeyError, TypeError or ValueError where it is none."""
+        if stored["role"] == "user":
+            return _checked_question([self._part(part) for part in stored["content"]])
+        text, note = stored["content"], stored.get("note", "")
+        if stored["role"] != "assistant" or not isinstance(text, str) or not isinstance(note, str):
+            raise ValueError("not an answer")
+        answer = {"role": "assistant", "content": text, "note": note[:MAX_NOTE], "cut": stored.get("cut") is True}
+        boxed = self._file("image", stored["boxed"]) if "boxed" in stored else None
+        return {**answer, "boxed": boxed} if boxed else answer
+
+    def _part(self, stored: dict) -> dict:
+        if "text" in stored:
+            return {"type": "text", "text": stored["text"]}
+        kind = "image" if "image" in stored else "video"
+        path = self._file(kind, stored)
+        return {"type": kind, kind: path} if path else {"type": "text", "text": GONE[kind]}
+
+    def _signed(self, kind: str, path: str) -> dict:
+        name = Path(path).resolve().relative_to(Path(get_upload_folder()).resolve()).as_posix()
+        return {kind: name, "signature": self._signature(name)}
+
+    def _file(self, kind: str, stored: dict) -> str | None:
+        """The path of a file that this server signed, None where it is gone."""
+        name, signature = stored[kind], stored["signature"]
+        if not hmac.compare_digest(self._signature(name).encode(), signature.encode()):
+            return None
+        path = Path(get_upload_folder(), name)
+        return str(path) if path.is_file() else None
+
+    def _signature(self, name: str) -> str:
+        return hmac.digest(self._key, name.encode(), "sha256").hex()
 
 
-def restored(server_id: str, history: list[dict], stored) -> tuple[list[dict], str]:
-    """(the conversation, a notice to the visitor): the server's `history`, or else what the browser `stored` of it.
-
-    A page that is open does not notice that its server was restarted; but then the server knows nothing of it, so
-    whoever is handed a conversation by the page asks here first.
-    """
-    if history:
-        return history, ""
-    messages = stored.get("messages") if isinstance(stored, dict) else None
-    if not _is_conversation(messages):
-        return [], ""
-    history = [{"role": role, "content": text} for role, text in messages]
-    if history[0]["role"] == "assistant":  # its question was cut off
-        history = history[1:]
-    return history, _notice(stored.get("server") == server_id, history)
+def _characters(stored: dict) -> int:
+    content = stored["content"]
+    return len(content) if isinstance(content, str) else sum(len(part.get("text", "")) for part in content)
 
 
-def _text(message: dict) -> str:
-    parts = content_parts(message)
-    return "\n".join(part["text"] if part["type"] == "text" else GONE[part["type"]] for part in parts)
-
-
-def _is_conversation(messages) -> bool:
-    return isinstance(messages, list) and 0 < len(messages) <= MAX_MESSAGES and all(map(_is_message, messages))
-
-
-def _is_message(message) -> bool:
-    if not isinstance(message, list) or len(message) != 2 or not all(isinstance(entry, str) for entry in message):
-        return False
-    role, text = message
-    if role == "user":
-        return len(text) <= MAX_CHARACTERS
-    return role == "assistant" and len(text) <= MAX_ANSWER
+def _checked_question(parts: list[dict]) -> dict:
+    """With as much in it as the page takes."""
+    texts = [part["text"] for part in parts if part["type"] == "text" and part["text"] not in GONE.values()]
+    if not all(isinstance(text, str) for text in texts) or sum(map(len, texts)) > MAX_CHARACTERS:
+        raise ValueError("too long")
+    if not parts or len(parts) > MAX_FILES + 1:
+        raise ValueError("too many parts")
+    return {"role": "user", "content": parts}
 
 
 def _notice(same_server: bool, history: list[dict]) -> str:
-    """One or two sentences: why the page is new, and which files must be given again."""
-    questions = [message["content"] for message in history if message["role"] == "user"]
-    with_files = [number for number, text in enumerate(questions, 1) if any(gone in text for gone in GONE.values())]
+    """Why the page is new, and which files must be given again; "" where nothing is lost."""
+    questions = [content_parts(message) for message in history if message["role"] == "user"]
+    with_gaps = [
+        number for number, parts in enumerate(questions, 1) if any(part.get("text") in GONE.values() for part in parts)
+    ]
+    if not with_gaps:
+        return "" if same_server else SERVER_RESTARTED
+    which = f"{'question' if len(with_gaps) == 1 else 'questions'} {_list(with_gaps)}"
     reason = PAGE_RELOADED if same_server else SERVER_RESTARTED
-    notice = f"{reason} The text of your conversation is still here."
-    if not with_files:
-        return notice
-    which = f"{'question' if len(with_files) == 1 else 'questions'} {_list(with_files)}"
-    return f"{notice} Its pictures and videos are gone. Add them again where you need them: {which}."
+    return f"{reason} Pictures and videos of it are gone. Add them again where you need them: {which}."
 
 
 def _list(numbers: list[int]) -> str:

@@ -22,6 +22,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +50,7 @@ TEXT = "conversation.json"
 ROLES = ("user", "assistant")  # one after the other
 NOT_OURS = "This file is not a conversation that was saved by this page."
 TOO_LARGE = f"At most {MAX_BYTES >> 20} MB, {MAX_MESSAGES} messages, and {MAX_MEDIA} pictures and videos fit in a file."
+NOTHING_YET = "There is nothing to save yet: ask a question first."
 MISSING = "A picture or a video of this conversation is missing."
 
 # The end of a zip, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.15 and 4.3.16
@@ -67,7 +69,7 @@ def save(history: list[dict]) -> Path:
     Raises SessionError and MediaError.
     """
     if not history:
-        raise SessionError("There is nothing to save yet.")
+        raise SessionError(NOTHING_YET)
     files: dict[str, Path] = {}  # by their name in the zip
 
     def name_in_zip(kind: str, path: str) -> str:
@@ -81,7 +83,7 @@ def save(history: list[dict]) -> Path:
     if len(history) > MAX_MESSAGES or len(files) > MAX_MEDIA or len(text) > MAX_TEXT_BYTES or size > MAX_BYTES:
         raise SessionError(TOO_LARGE)
     with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder, "conversation.zip")
+        packed = Path(folder, f"conversation-{datetime.now():%Y-%m-%d-%H%M}.zip")
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr(zipfile.ZipInfo(TEXT), text, zipfile.ZIP_DEFLATED)
             for name, path in files.items():

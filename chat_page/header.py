@@ -1,4 +1,4 @@
-"""The lines above the conversation: which model this is, and what it can do.
+"""Which model this is, and what it can do.
 
 Here: name, precision, device, memory; what the practice model can do. Not here: what its weights take on disk
 (`catalog.costs`), questions to begin with (`chat_page.examples`).
@@ -12,8 +12,9 @@ from adapters.qwen_vl import is_practice_model
 from chat_session import ChatSession
 
 PRACTICE = (
-    "**Practice model: it knows coloured shapes only. Choose 2B for photographs.** It names, counts and finds circles, "
-    "squares, triangles and stars in simple drawings and says which way one moves. It cannot read text or chat."
+    "**Practice model: it knows coloured shapes only.** It names, counts and finds circles, squares, triangles and "
+    "stars in simple drawings and says which way one moves. It cannot read text or chat. For photographs, choose 2B "
+    "in the notebook's list of models, or start `make demo MODEL=Qwen/Qwen2-VL-2B-Instruct`."
 )
 PRECISIONS = {"int4": "INT4", "int8": "INT8", "fp16": "FP16", "fp32": "FP32"}
 
@@ -31,9 +32,9 @@ def model_line(model) -> str:
 
 
 def memory_note(session: ChatSession) -> str:
-    """What the session's caches take, to follow the model's line; "" for a session whose caches are elsewhere."""
+    """What the session's caches take; "" for a session whose caches are elsewhere. Waits for the model's turn."""
     caches = session.memory()
-    return f" · {sum(caches.values()) / 2**20:.0f} MB of memory for what was seen and read" if caches else ""
+    return f"Cache of what was seen and read: {sum(caches.values()) / 2**20:.0f} MB." if caches else ""
 
 
 def _name(model, folder: Path) -> str:

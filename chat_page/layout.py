@@ -5,22 +5,24 @@ something (`chat_page.question_handlers`, `chat_page.button_handlers`), how it l
 """
 
 import copy
-import secrets
 from dataclasses import dataclass, field
 
 import gradio as gr
 
-from adapters.gradio_internals import keep_files
+from adapters.gradio_internals import keep_files, track_files
 from adapters.guarded_blocks import GuardedBlocks
+from chat_page.browser_state import BrowserStore
 from chat_page.examples import example_questions
 from chat_page.header import PRACTICE, is_practice, model_line
 from chat_page.markdown import LATEX_DELIMITERS
 from chat_page.prefetch import TabState
+from chat_page.render import files_shown, render_history
 from chat_page.settings import NO_PICTURE, controls
-from chat_page.theme import HOUR_S, LAUNCH, MAX_FILE_AGE_S
+from chat_page.theme import HOUR_S, LAUNCH, MAX_FILE_AGE_S, STORED_IN_TAB
 from chat_session import ChatSession
 
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
+FROM_PROGRAMS = "Programs use this page, too: [how](?view=api)."
 
 
 class ChatBlocks(GuardedBlocks):
@@ -42,48 +44,57 @@ class ChatPage:
     The same for all:
     session: answers the questions.
     examples: questions to begin with, as `chat_page.examples` returns them.
-    model_line: name, precision and device of the model.
-    server_id: a random name, stored with a conversation: whoever comes back with another one met another server.
+    browser: what is stored in browsers, and what of it is believed.
 
     What each tab has of its own, and nobody sees:
     history: the conversation (see `chat_page.messages`). It is on the server, so that no client can hand in a forged
     one.
     tab: a TabState.
-    stored: what the visitor's browser stores of the conversation (see `chat_page.browser_state`).
+    stored: what the visitor's browser stores of the conversation, for each tab (see `page_head.js`).
+    kept_settings: the settings, which it keeps for all of its tabs.
 
     What is seen, from top to bottom:
-    header: the model's line, and the memory of the session's caches.
+    settings: the controls in the panel, in the order of Settings' fields.
+    cost, cache: lines below them, that predict what the message in the input box would cost, and say what is kept.
     notice: a sentence on a coloured ground, such as that the server was restarted; mostly hidden.
     chatbot: the conversation, or the examples where there is none yet.
-    input: what a visitor types and uploads.
-    stop, clear, save, load: the buttons below it.
-    download: a button that is hidden; Save presses it when the file is there.
-    go_on: another; the one that stands below a cut answer presses it.
-    settings: the controls in the accordion, in the order of Settings' fields.
-    cost: the line below them that predicts what the message in the input box would cost.
+    input: what a visitor types and uploads; sends and stops.
+    clear, save, save_text, load: the buttons below it.
+    undo_clear, download, go_on: buttons that are hidden: the page's script presses them for others that come and go.
     """
 
     session: ChatSession
     examples: list[dict]
-    model_line: str
-    server_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    browser: BrowserStore = field(default_factory=BrowserStore)
 
     history: gr.State
     tab: gr.State
     stored: gr.BrowserState
+    kept_settings: gr.BrowserState
 
-    header: gr.Markdown
+    settings: list[gr.components.Component]
+    cost: gr.Markdown
+    cache: gr.Markdown
     notice: gr.Markdown
     chatbot: gr.Chatbot
     input: gr.MultimodalTextbox
-    stop: gr.Button
     clear: gr.Button
     save: gr.Button
+    save_text: gr.Button
     load: gr.UploadButton
+    undo_clear: gr.Button
     download: gr.DownloadButton
     go_on: gr.Button
-    settings: list[gr.components.Component]
-    cost: gr.Markdown
+
+    @property
+    def conversation(self) -> list:
+        """Outputs of everything that changes the conversation."""
+        return [self.history, self.chatbot, self.input, self.stored, self.notice]
+
+    def show(self, history: list[dict]) -> list[dict]:
+        """What the Chatbot takes. Gradio deletes after a day what is in it, too."""
+        track_files(self.chatbot, files_shown(history))
+        return render_history(history)
 
 
 def lay_out(model, session: ChatSession) -> ChatPage:
@@ -91,37 +102,39 @@ def lay_out(model, session: ChatSession) -> ChatPage:
     which they are made.
     """
     examples = example_questions(model)
-    line = model_line(model)
+    practice = f"{PRACTICE}\n\n" if is_practice(model) else ""
 
-    gr.Markdown("# Chat about your pictures and videos")
-    header = gr.Markdown(line, elem_classes="quiet")
-    if is_practice(model):
-        gr.Markdown(PRACTICE, elem_classes="practice")
-    notice = gr.Markdown(visible=False, elem_classes="notice")
     history = gr.State([])
     tab = gr.State(TabState())
-    stored = gr.BrowserState(None, storage_key="qwen2-vl-chat", secret="the visitor's own text")
-    chatbot = _chatbot(examples)
+    stored = gr.BrowserState(None, storage_key=STORED_IN_TAB, secret="the visitor's own text")
+    kept = gr.BrowserState(None, storage_key="qwen2-vl-chat-settings", secret="the visitor's own settings")
+    with gr.Row(elem_classes="header"):
+        gr.Markdown("# Chat about pictures")
+        gr.Markdown(model_line(model), elem_classes="quiet model")
+        with gr.Accordion("About", open=False, elem_classes="panel"):
+            gr.Markdown(f"{practice}{FILES}\n\n{FROM_PROGRAMS}")
+        with gr.Accordion("Settings", open=False, elem_classes="panel"):
+            settings = controls(session)
+            cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
+            cache = gr.Markdown(elem_classes="quiet")
+    notice = gr.Markdown(visible=False, elem_classes="notice")
+    chatbot = _chatbot(examples, practice)
     input_box = gr.MultimodalTextbox(
-        label="Input", show_label=False, placeholder="Ask about a picture…",
-        file_count="multiple", submit_btn="Submit", max_plain_text_length=100_000,
+        label="Input", show_label=False, placeholder="Ask about a picture…", file_count="multiple", submit_btn="Submit",
+        stop_btn="Stop", max_plain_text_length=100_000, autofocus=True, elem_id="question",
     )  # fmt: skip
     with gr.Row(elem_classes="tools"):
-        stop = gr.Button("Stop", size="sm")
         clear = gr.Button("Clear", size="sm")
-        save = gr.Button("Save", size="sm")
-        load = gr.UploadButton("Load", size="sm", file_types=[".zip"])
-        download = gr.DownloadButton("Download", elem_id="download")
-        go_on = gr.Button("Continue", elem_id="continue")
-    with gr.Accordion("Settings", open=False):
-        settings = controls(session)
-        cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
-    gr.Markdown(FILES, elem_classes="quiet")
+        save = gr.Button("Save conversation", size="sm")
+        save_text = gr.Button("Save as Markdown", size="sm")
+        load = gr.UploadButton("Open conversation…", size="sm", file_types=[".zip"])
+        hidden = [gr.Button(name, elem_id=name, elem_classes="hidden-button") for name in ("undo-clear", "continue")]
+        download = gr.DownloadButton("Download", elem_id="download", elem_classes="hidden-button")
 
     return ChatPage(
-        session=session, examples=examples, model_line=line, history=history, tab=tab, stored=stored, header=header,
-        notice=notice, chatbot=chatbot, input=input_box, stop=stop, clear=clear, save=save, load=load,
-        download=download, go_on=go_on, settings=settings, cost=cost,
+        session=session, examples=examples, history=history, tab=tab, stored=stored, kept_settings=kept,
+        settings=settings, cost=cost, cache=cache, notice=notice, chatbot=chatbot, input=input_box, clear=clear,
+        save=save, save_text=save_text, load=load, undo_clear=hidden[0], download=download, go_on=hidden[1],
     )  # fmt: skip
 
 
@@ -130,10 +143,11 @@ def notice_update(text: str) -> dict:
     return gr.update(value=text, visible=bool(text))
 
 
-def _chatbot(examples: list[dict]) -> gr.Chatbot:
+def _chatbot(examples: list[dict], practice: str) -> gr.Chatbot:
     chatbot = gr.Chatbot(
-        label="Conversation", show_label=False, placeholder="Add a picture or a video and ask about it, or try these:",
-        examples=copy.deepcopy(examples), scale=1, min_height=340, render_markdown=False,
+        label="Conversation", show_label=False, elem_id="conversation", scale=1, min_height=0,
+        placeholder=f"{practice}Add a picture or a video and ask about it, or try one of these:",
+        examples=copy.deepcopy(examples), render_markdown=False,
         latex_delimiters=LATEX_DELIMITERS, autoscroll=False,
         buttons=["copy"], editable="user", allow_file_downloads=False,
         group_consecutive_messages=False,  # Gradio cannot edit a message that shares its bubble with a picture

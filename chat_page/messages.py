@@ -18,6 +18,8 @@ from session.media import kind_of
 from session.prompt import content_parts
 
 MAX_FILES = 8  # in one message
+UNREADABLE = "{} is not a picture or a video that can be opened. Try a JPEG, a PNG or an MP4."
+STOPPED = "Stopped."  # below an answer that is not all
 
 
 def content_of_input(value: dict | None) -> list[dict]:
@@ -39,6 +41,30 @@ def input_of_question(history: list[dict], index: int) -> dict:
     parts = content_parts(history[index])
     text = "\n".join(part["text"] for part in parts if part["type"] == "text")
     return {"text": text, "files": [part[part["type"]] for part in parts if part["type"] != "text"]}
+
+
+def is_empty(value: dict | None) -> bool:
+    """Whether nothing is in the input box."""
+    return not value or not (value["text"].strip() or value["files"])
+
+
+def empty_input() -> dict:
+    """What is in an input box in which nothing is: Gradio's own None makes its field fail when it is typed into."""
+    return {"text": "", "files": []}
+
+
+def unusable(value: dict) -> dict[str, str]:
+    """The files of the input box that cannot be used, each with a sentence for the visitor who added it."""
+    return {path: UNREADABLE.format(Path(path).name) for path in value["files"] if not kind_of(path)}
+
+
+def finished(history: list[dict]) -> list[dict]:
+    """`history` with an answer that still grows as one that was stopped."""
+    if not history or not history[-1].get("unfinished"):
+        return history
+    last = {**history[-1], "note": STOPPED}
+    del last["unfinished"]
+    return [*history[:-1], last]
 
 
 def _media_part(path: str) -> dict:

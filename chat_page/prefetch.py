@@ -6,13 +6,18 @@ Here: when to begin, and when to call it off. Not here: the computing (`ChatSess
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from chat_page.messages import content_of_input
+from chat_page.messages import content_of_input, empty_input
 from chat_page.settings import Settings
+from chat_page.video_frames import find_frames
 from chat_session import ChatSession, MediaError, SessionError
+from session.prompt import content_parts
 
+STOP_TIMEOUT_S = 2  # longest wait for an answer that is being stopped
+LOOK_S = 0.02  # between two looks whether it has ended
 POLL_S = 0.5  # between two chances for Gradio to close us, as it does when the tab is closed
 
 logger = logging.getLogger(__name__)
@@ -22,24 +27,42 @@ logger = logging.getLogger(__name__)
 class TabState:
     """What the server knows of one browser tab besides its conversation; changed in place.
 
-    files_in_input: paths of what is in the input box now.
+    in_input: what is in the input box now, {"text": str, "files": [path]}.
+    files_checked: those of them that can be used.
     files_sent: of the latest question.
-    files_prefetched: what was prefetched last, or is now.
+    prefetched: the files that were prefetched last, or are now, and their most visual tokens.
+    asked: a question, shown already, waits for its answer to begin.
     answering: an answer to this tab is being written.
+    previous: the conversation before that question.
+    stored_at: when the browser was last given what to store.
+    cleared: the conversation and the input box before the last Clear.
     stop_requested: its visitor pressed Stop.
     visitor: a random name, which the server gives out: what is cached for it serves nobody else.
     """
 
-    files_in_input: list[str] = field(default_factory=list)
+    in_input: dict = field(default_factory=empty_input)
+    files_checked: list[str] = field(default_factory=list)
     files_sent: list[str] = field(default_factory=list)
-    files_prefetched: list[str] = field(default_factory=list)
+    prefetched: tuple = ()
+    asked: bool = False
     answering: bool = False
+    previous: list[dict] = field(default_factory=list)
+    stored_at: float = 0
+    cleared: tuple[list[dict], dict | None] = ([], None)
     stop_requested: bool = False
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __deepcopy__(self, memo: dict) -> "TabState":
         """Gradio copies one for each tab; each has a name of its own."""
         return TabState()
+
+
+def wait_for_end(tab: TabState) -> bool:
+    """Of the answer that is being stopped, or at its end, so that no text of it comes later; False if it does not."""
+    end = time.monotonic() + STOP_TIMEOUT_S
+    while tab.answering and time.monotonic() < end:
+        time.sleep(LOOK_S)
+    return not tab.answering
 
 
 def prefetch(
@@ -52,13 +75,14 @@ def prefetch(
     about.
     """
     files = value["files"] if value else []
-    if not files or files == tab.files_prefetched:
+    if not files or (files, settings.visual_tokens) == tab.prefetched:
         return
-    tab.files_prefetched = files
+    tab.prefetched = looked_at = (files, settings.visual_tokens)
     closed = threading.Event()
 
     def wanted() -> bool:
-        return not closed.is_set() and files in (tab.files_in_input, tab.files_sent)
+        in_use = files in (tab.in_input["files"], tab.files_sent)
+        return not closed.is_set() and in_use and tab.prefetched == looked_at
 
     thread = threading.Thread(
         target=_prepare, args=(session, before, value, settings, wanted, tab.visitor), name="chat page: prefetch",
@@ -84,6 +108,9 @@ def _prepare(
     try:
         messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
         session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
+        for part in content_parts(messages[-1]):
+            if part["type"] == "video" and wanted():
+                find_frames(part["video"])
     except (SessionError, MediaError) as error:
         logger.info("not prefetched: %s", error)
     except Exception as error:

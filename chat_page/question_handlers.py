@@ -2,106 +2,156 @@
 
 Here: which component's value goes in, and which are set by what comes out. Not here: the answer itself
 (`chat_page.answering`), buttons that need no model (`chat_page.button_handlers`).
+
+A question is shown at once; then its answer waits for its turn. So each has two events: the first changes the
+conversation and needs no model, the second is the same for all and answers what the conversation ends with.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import gradio as gr
 
-from chat_page.answering import is_growing, stream_conversation
-from chat_page.browser_state import restored, to_store
+from chat_page.answering import is_growing, stream_conversation, with_continuation, with_question
 from chat_page.layout import ChatPage, notice_update
-from chat_page.messages import input_of_question
-from chat_page.prefetch import TabState, prefetch
-from chat_page.render import render_history, unescape
+from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty, unusable
+from chat_page.prefetch import TabState, prefetch, wait_for_end
+from chat_page.render import unescape
 from chat_page.settings import Settings, predicted_cost
-from chat_session import ChatSession
+from chat_page.strings import NOTICE_S, visible_error
+from chat_session import ChatSession, SessionError
 
 UNCHANGED = gr.skip()  # for a component that stays as it is
 IMMEDIATELY = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
+# The same for what may have to tell of a problem: outside the queue, Gradio has no way to bring it to the page.
+TELLING = {**IMMEDIATELY, "queue": True, "concurrency_limit": None}
+MAX_PREFETCHING = 8  # tabs at a time; they take turns
+STORE_S = 1.0  # between two times that the browser stores an answer that grows
+NOTHING = (UNCHANGED,) * 5  # for `page.conversation`
+STILL_WRITING = "An answer is being written. Stop it first, with Esc."
+
+
+def conversation_values(
+    page: ChatPage, tab: TabState, history: list[dict], notice: str | None = None, input_value=UNCHANGED
+) -> tuple:
+    """Values of `page.conversation`; without a notice, the last one stays. While an answer grows, the browser stores it
+    now and then.
+    """
+    stored, now = UNCHANGED, time.monotonic()
+    if not is_growing(history) or now - tab.stored_at > STORE_S:
+        stored, tab.stored_at = page.browser.to_store(history), now
+    told = UNCHANGED if notice is None else notice_update(notice)
+    return history, page.show(history), input_value, stored, told
+
+
+def question_back(tab: TabState, history: list[dict]):
+    """For the input box: the question that `history` ends with, where the visitor has not typed another since."""
+    return input_of_question(history, len(history) - 2) if is_empty(tab.in_input) else UNCHANGED
+
+
+def as_if_never_asked(page: ChatPage, tab: TabState, history: list[dict]) -> tuple:
+    """Without the question that `history` ends with; one that was new is back in the input box."""
+    is_new = len(tab.previous) == len(history) - 2
+    return conversation_values(
+        page, tab, tab.previous, input_value=question_back(tab, history) if is_new else UNCHANGED
+    )
 
 
 def connect_questions(page: ChatPage) -> list:
     """All that leads to an answer on the page: a new question, an old one again or edited, an example; and an answer
     that was cut and goes on.
 
-    Returns the five events, so that others can cancel or follow them.
+    Returns the events that answer them, so that others can follow them.
     """
 
-    def reply(tab: TabState, before, index, message: dict | None, settings, *, notice="", first_input=UNCHANGED):
-        """Values of the `outputs` below, again and again while the answer to `message` grows.
+    def put(tab: TabState, before: list[dict], asked: Callable[[], list[dict]], notice="", input_value=UNCHANGED):
+        """Shows the conversation `asked()` at once, where this tab has no answer on its way."""
+        if tab.asked or (tab.answering and not wait_for_end(tab)):
+            gr.Info(STILL_WRITING)
+            return NOTHING
+        try:
+            history = asked()
+        except SessionError as error:
+            gr.Warning(str(error), duration=NOTICE_S)
+            return NOTHING
+        tab.previous, tab.asked = before, True
+        return conversation_values(page, tab, history, notice, input_value)
 
-        The question becomes message `index` of the conversation `before`; without an index, its last answer goes on.
-        first_input: what the input box holds once it is asked; after that, it is the visitor's.
-        """
+    def ask(message: dict | None, tab: TabState, history, stored):
+        tab.files_sent = message["files"] if message else []
+        before, notice = page.browser.restored(history, stored)
+        return put(tab, before, lambda: with_question(before, len(before), message), notice, input_value=empty_input())
 
-        def outputs(history: list[dict], input_value) -> tuple:
-            stored = UNCHANGED if is_growing(history) else to_store(page.server_id, history)
-            return history, render_history(history), input_value, stored, notice_update(notice)
+    def retry(event: gr.RetryData, tab: TabState, history, stored):
+        before, notice = page.browser.restored(history, stored)
+        message = input_of_question(before, event.index)
+        return put(tab, before, lambda: with_question(before, event.index, message), notice)
 
-        values = Settings.from_controls(page.session, *settings)
-        input_value = first_input
-        tab.answering = True
-        tab.stop_requested = False
+    def edit(event: gr.EditData, tab: TabState, history, stored):
+        before, notice = page.browser.restored(history, stored)
+        message = {**input_of_question(before, event.index), "text": unescape(event.value)}
+        return put(tab, before, lambda: with_question(before, event.index, message), notice)
+
+    def example(event: gr.SelectData, tab: TabState):
+        return put(tab, [], lambda: with_question([], 0, page.examples[event.index]))
+
+    def go_on(tab: TabState, history, stored):
+        before, notice = page.browser.restored(history, stored)
+        if not (before and before[-1].get("cut")):
+            return NOTHING
+        return put(tab, before, lambda: with_continuation(before), notice)
+
+    def answer(tab: TabState, history, *settings):
+        if not tab.asked:  # it was taken back meanwhile
+            yield NOTHING  # what yields nothing at all empties its outputs
+            return
+        tab.asked, tab.answering, tab.stop_requested = False, True, False
+        values, begun = Settings.from_controls(page.session, *settings), history[-1]["content"]
         try:
             conversations = stream_conversation(
-                page.session, before, index, message, values, lambda: tab.stop_requested, visitor=tab.visitor
+                page.session, history, values, lambda: tab.stop_requested, visitor=tab.visitor
             )
             with closing(conversations):
-                for history in conversations:
-                    yield outputs(history, input_value)
-                    input_value = UNCHANGED
+                for new in conversations:
+                    too_early = new[-1]["note"] == STOPPED and new[-1]["content"] == begun
+                    yield as_if_never_asked(page, tab, history) if too_early else conversation_values(page, tab, new)
         except gr.Error as error:
-            yield outputs(before, UNCHANGED if index is None else message)
+            yield conversation_values(page, tab, tab.previous, input_value=question_back(tab, history))
             gr.Warning(error.message, duration=error.duration)  # an error would cover the conversation
         finally:
             tab.answering = False
 
-    def ask(message: dict | None, tab: TabState, history, stored, *settings):
-        tab.files_sent = message["files"] if message else []
-        before, notice = restored(page.server_id, history, stored)
-        yield from reply(tab, before, len(before), message, settings, notice=notice, first_input=None)
-
-    def retry(event: gr.RetryData, tab: TabState, history, stored, *settings):
-        before, notice = restored(page.server_id, history, stored)
-        message = input_of_question(before, event.index)
-        yield from reply(tab, before, event.index, message, settings, notice=notice)
-
-    def edit(event: gr.EditData, tab: TabState, history, stored, *settings):
-        before, notice = restored(page.server_id, history, stored)
-        message = {**input_of_question(before, event.index), "text": unescape(event.value)}
-        yield from reply(tab, before, event.index, message, settings, notice=notice)
-
-    def example(event: gr.SelectData, tab: TabState, *settings):
-        yield from reply(tab, [], 0, page.examples[event.index], settings)
-
-    def go_on(tab: TabState, history, stored, *settings):
-        before, notice = restored(page.server_id, history, stored)
-        if before and before[-1].get("cut"):
-            yield from reply(tab, before, None, None, settings, notice=notice)
-
-    shared = {
-        "outputs": [page.history, page.chatbot, page.input, page.stored, page.notice], "api_visibility": "private",
-        "show_progress": "minimal", "show_progress_on": [page.chatbot], **_limit(page.session),
-    }  # fmt: skip
     conversation = [page.tab, page.history, page.stored]
-    return [
-        page.input.submit(ask, [page.input, *conversation, *page.settings], **shared),
-        page.chatbot.retry(retry, [*conversation, *page.settings], **shared),
-        page.chatbot.edit(edit, [*conversation, *page.settings], **shared),
-        page.chatbot.example_select(example, [page.tab, *page.settings], **shared),
-        page.go_on.click(go_on, [*conversation, *page.settings], **shared),
+    puts = [
+        page.input.submit(ask, [page.input, *conversation], page.conversation, **TELLING),
+        page.chatbot.retry(retry, conversation, page.conversation, **TELLING),
+        page.chatbot.edit(edit, conversation, page.conversation, **TELLING),
+        page.chatbot.example_select(example, page.tab, page.conversation, **TELLING),
+        page.go_on.click(go_on, conversation, page.conversation, **TELLING),
     ]
+    shared = {
+        "inputs": [page.tab, page.history, *page.settings], "outputs": page.conversation,
+        "api_visibility": "private", "show_progress": "minimal", "show_progress_on": [page.chatbot],
+        "trigger_mode": "multiple", **_limit(page.session),
+    }  # fmt: skip
+    return [event.success(answer, **shared) for event in puts]
 
 
 def connect_typing(page: ChatPage) -> None:
-    """What happens while a visitor types: the cost is predicted, and files are encoded."""
+    """What happens while a visitor types: files are looked at and encoded, and the cost is predicted."""
 
-    def predict(value: dict | None, before: list[dict], tab: TabState, *settings) -> str:
-        tab.files_in_input = value["files"] if value else []
+    def look(value: dict | None, before: list[dict], tab: TabState, *settings) -> tuple:
+        """A file that cannot be used leaves the box at once, and why is said; the others stay."""
+        value = tab.in_input = value or empty_input()
+        if value["files"] != tab.files_checked:
+            problems = unusable(value)
+            tab.files_checked = [path for path in value["files"] if path not in problems]
+            if problems:
+                usable = {**value, "files": tab.files_checked}
+                return UNCHANGED, usable, notice_update(" ".join(problems.values()))
         values = Settings.from_controls(page.session, *settings)
-        return predicted_cost(page.session, before, value, values, tab.visitor)
+        return predicted_cost(page.session, before, value, values, tab.visitor), UNCHANGED, UNCHANGED
 
     def encode(value: dict | None, before: list[dict], tab: TabState, *settings) -> Iterator[None]:
         yield from prefetch(page.session, value, before, tab, Settings.from_controls(page.session, *settings))
@@ -109,10 +159,11 @@ def connect_typing(page: ChatPage) -> None:
     inputs = [page.input, page.history, page.tab, *page.settings]
     visual_tokens = page.settings[-1]
     changes = [page.input.change, visual_tokens.release]
-    gr.on(changes, predict, inputs, page.cost, trigger_mode="always_last", **IMMEDIATELY)
+    looked = [page.cost, page.input, page.notice]
+    gr.on(changes, look, inputs, looked, trigger_mode="always_last", **IMMEDIATELY)
     gr.on(
         changes, encode, inputs, trigger_mode="always_last", show_progress="hidden", api_visibility="private",
-        concurrency_id="prefetch",
+        concurrency_id="prefetch", concurrency_limit=MAX_PREFETCHING,
     )  # fmt: skip
 
 
@@ -134,14 +185,14 @@ def add_endpoint(page: ChatPage) -> None:
         values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens)
         settings = Settings.from_controls(page.session, *values)
         try:
-            conversations = stream_conversation(
-                page.session, before, len(before), message, settings, visitor=f"client {client.session_hash}"
-            )
-            for history in conversations:
+            asked = with_question(before, len(before), message)
+            for history in stream_conversation(
+                page.session, asked, settings, visitor=f"client {client.session_hash}"
+            ):
                 yield history, history[-1]["content"]
-        except gr.Error:
+        except (gr.Error, SessionError) as error:
             yield before, before[-1]["content"] if before else ""  # without the question that failed
-            raise
+            raise visible_error(error) from error
 
     answer = gr.Textbox(visible=False, label="Answer")
     gr.Button(visible=False).click(

@@ -1,13 +1,17 @@
 """The conversation as Gradio's Chatbot takes it.
 
-Here: questions as HTML in which nothing is markup, answers as HTML of ours, pictures, videos, notes. Not here: Markdown
-(`chat_page.markdown`), drawing boxes (`chat_page.draw_boxes`).
+Here: questions as HTML in which nothing is markup, answers and pictures as HTML of ours, notes. Not here: Markdown
+(`chat_page.markdown`), drawing boxes (`chat_page.draw_boxes`), how a picture is opened (`page.js`).
+
+Pictures are ours because Gradio's own stand one below the other, each in a bubble, and open no larger.
 """
 
 import html
 import re
+from urllib.parse import quote
 
 from chat_page.markdown import as_html
+from chat_page.video_frames import frames_of
 from session.prompt import content_parts
 
 CONTINUE = '<button type="button" class="continue">Continue</button>'  # `answers.js` presses the page's for it
@@ -23,28 +27,61 @@ def render_history(history: list[dict]) -> list[dict]:
     return rendered
 
 
+def files_shown(history: list[dict]) -> set[str]:
+    """Paths of all that `render_history` shows."""
+    boxed = {message["boxed"] for message in history if message.get("boxed")}
+    parts = [part for message in history for part in content_parts(message) if part["type"] != "text"]
+    paths = {part[part["type"]] for part in parts}
+    return boxed | paths | {frame for path in paths for _, frame in frames_of(path)}
+
+
 def _content(message: dict) -> list[dict]:
-    if message["role"] == "assistant":
-        return _answer(message)
-    return [_question_part(part) for part in content_parts(message)]
+    return [_answer(message)] if message["role"] == "assistant" else _question(message)
 
 
-def _question_part(part: dict) -> dict:
-    if part["type"] == "text":
-        return _text(escape(part["text"]))
-    return {"path": part[part["type"]]}
+def _question(message: dict) -> list[dict]:
+    """Its pictures, and below them its text: alone, because it is what the Chatbot's field for editing shows."""
+    parts = content_parts(message)
+    media = [part for part in parts if part["type"] != "text"]
+    texts = [escape(part["text"]) for part in parts if part["type"] == "text"]
+    shown = [_medium(part, number, len(media)) for number, part in enumerate(media, 1)]
+    grid = [_text(f'<div class="media">{"".join(shown)}</div>')] if shown else []
+    return grid + ([_text("\n".join(texts))] if texts or not shown else [])
 
 
-def _answer(message: dict) -> list[dict]:
-    """Its text and the line below it; between them, where boxes were drawn, the picture with them."""
+def _medium(part: dict, number: int, total: int) -> str:
+    """A button with the picture or the video in it; several are numbered, as the model counts them."""
+    kind, name = part["type"], {"image": "Picture", "video": "Video"}[part["type"]]
+    label = f"{name} {number} of {total}" if total > 1 else name
+    badge = f"<span>{number}</span>" if total > 1 else ""
+    if kind == "image":
+        return _picture(part["image"], label, badge)
+    seen = "".join(
+        f'<img src="{_url(path)}" alt="{seconds:.1f} s" loading="lazy" hidden>'
+        for seconds, path in frames_of(part["video"])
+    )
+    shown = f'<video src="{_url(part["video"])}" preload="metadata" muted playsinline></video>'
+    return f'<button type="button" class="picture" title="{label}">{shown}<i>▶</i>{badge}{seen}</button>'
+
+
+def _picture(path: str, label: str, badge: str = "") -> str:
+    shown = f'<img src="{_url(path)}" alt="{label}">'
+    return f'<button type="button" class="picture" title="{label}">{shown}{badge}</button>'
+
+
+def _url(path: str) -> str:
+    """Where Gradio serves the file, from the page's own address."""
+    return f"gradio_api/file={quote(path)}"
+
+
+def _answer(message: dict) -> dict:
+    """Its text, the picture with boxes where some were drawn, and the line below."""
     text = message["content"]
     source = html.escape(text).replace("\r", "&#13;")  # HTML takes other line ends for its own
-    answer = f'<div class="answer" data-source="{source}">{as_html(text)}</div>'
-    note = _note(message.get("note", ""))
-    if not message.get("boxed"):
-        return [_text(answer + note)]
-    picture = {"path": message["boxed"], "alt_text": "The picture with boxes drawn on it"}
-    return [_text(answer), picture, _text(f'<div data-source="{source}">{note}</div>')]
+    growing = " unfinished" if message.get("unfinished") else ""
+    answer = f'<div class="answer{growing}" data-source="{source}">{as_html(text)}</div>'
+    boxed = _picture(message["boxed"], "The picture with boxes drawn on it") if message.get("boxed") else ""
+    return _text(f"{answer}{boxed}{_note(message.get('note', ''))}")
 
 
 def _note(note: str) -> str:

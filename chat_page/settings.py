@@ -1,6 +1,7 @@
-"""The settings in the closed accordion, and what they mean for the session.
+"""The settings in the panel, and what they mean for the session.
 
-Here: the controls, their limits, the line that predicts what a picture costs. Not here: how an answer is generated
+Here: the controls, their limits, what the browser keeps of them, the line that
+predicts what a picture costs. Not here: how an answer is generated
 (`session.decode`).
 """
 
@@ -79,10 +80,25 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
             info="0 draws anew every time. With any other number, a retry gives the same answer.",
         ),
         gr.Slider(
-            lowest, highest, value=highest, step=1, precision=0, label="Visual tokens",
-            info="Most for each picture. Fewer are faster, more show finer detail.",
+            lowest, highest, value=highest, step=1, precision=0, label="Picture detail",
+            info="The most visual tokens for each picture. Fewer are faster, more show finer detail.",
         ),
     ]  # fmt: skip
+
+
+def kept_settings(shown: list[gr.components.Component], kept) -> list:
+    """For the controls `shown`: what the visitor's browser `kept` of them, as far as they can be set to it."""
+    if not isinstance(kept, list) or len(kept) != len(shown):
+        return [gr.skip()] * len(shown)
+    return [_possible(control, value) for control, value in zip(shown, kept, strict=True)]
+
+
+def _possible(control: gr.components.Component, value):
+    if isinstance(control, gr.Textbox):
+        return value[:MAX_SYSTEM_CHARACTERS] if isinstance(value, str) else gr.skip()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return gr.skip()
+    return min(max(value, control.minimum), control.maximum)
 
 
 def predicted_cost(

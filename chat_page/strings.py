@@ -58,6 +58,8 @@ def stats_line(stats: Stats) -> str:
 
 def visible_error(error: Exception) -> gr.Error:
     """What a visitor is told of `error`: a sentence, and nothing of what is inside."""
+    if isinstance(error, gr.Error):
+        return error
     if isinstance(error, SessionError | MediaError):
         return gr.Error(str(error), duration=NOTICE_S, print_exception=False)
     logger.exception("the model failed", exc_info=error)

@@ -41,7 +41,10 @@ ROOMS = {
     ),
     "tasks": (f"{THE_DOORS_TOO} serving", "start everything, and are started by make"),
     "tests": (f"{THE_DOORS_TOO} serving benchmarks tasks tiny_model.training", "try everything"),
-    "docs": (f"{THE_DOORS_TOO} serving tests.chromium", "take pictures of the running page, as the tests look at it"),
+    "docs": (
+        f"{THE_DOORS_TOO} serving tiny_model tests.chromium tests.written_answers",
+        "take pictures of the running page, as the tests look at it",
+    ),
 }
 REPORTING = ("openvino", "optimum")  # report that they are imported, unless adapters/ is asked for them
 EXPORTER = "export/small_trace.py"  # a program of its own, which is optimum-cli; whoever starts it switches that off

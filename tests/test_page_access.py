@@ -17,7 +17,7 @@ __all__ = ["browser", "model", "page", "square", "visit", "visitor"]  # fixtures
 
 SERIOUS = ("serious", "critical")
 # What we write ourselves: text above and below the conversation, and what stands in a message.
-OURS = (".notice", ".practice", ".quiet", ".message small", ".message .answer")
+OURS = (".notice", ".placeholder", ".quiet", ".message small", ".message .answer")
 GRADIO = {
     "aria-required-children": "Chatbot: the examples are a list whose children are buttons, not list items",
     "aria-required-parent": "MultimodalTextbox: a thumbnail is a list item without a list",
@@ -39,7 +39,7 @@ def answered(visitor, model, question: str = "Locate the red circle.") -> None:
     visitor.ask(question)
     visitor.answers.get_by_text(re.compile(r"first word \d")).wait_for()
     visitor.conversation.locator(".bot-row img").wait_for()
-    visitor.tab.get_by_role("button", name="Settings ▼").click()
+    visitor.tab.get_by_role("button", name="Settings").click()
     visitor.tab.get_by_label("System prompt").wait_for()
 
 
@@ -63,11 +63,11 @@ def test_what_is_ours_is_on_the_page_when_it_is_looked_at(visitor, model, square
     visitor.upload(square)
     answered(visitor, model)
     missing = {selector for selector in OURS if not visitor.tab.locator(selector).count()}
-    assert missing <= {".notice"}, "which is there only when the page has something to say"
+    assert missing <= {".notice", ".placeholder"}, "which are there only when the page has something to say"
 
 
 def test_a_fault_of_ours_would_be_found(visitor):
-    visitor.tab.evaluate("document.querySelector('.practice').innerHTML = '<img src=\"data:,\"><button></button>'")
+    visitor.tab.evaluate("document.querySelector('.placeholder').innerHTML = '<img src=\"data:,\"><button></button>'")
     assert serious(visitor, *OURS) == {"image-alt", "button-name"}
 
 
@@ -138,7 +138,7 @@ def test_settings_are_opened_and_changed_with_the_keyboard_alone(visitor):
 
 
 def test_where_the_keyboard_is_can_be_seen(visitor):
-    for name in ("Submit", "Stop", "Clear", "Save", "Load", "Settings"):
+    for name in ("Submit", "Clear", "Save conversation", "Save as Markdown", "Open conversation", "Settings"):
         tab_to(visitor, name)
         outline = visitor.tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none", name

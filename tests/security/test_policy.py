@@ -52,9 +52,9 @@ def test_nothing_that_the_page_needs_is_blocked(listened, model, square, tmp_pat
     listened.ends()
     listened.conversation.locator(".bot-row img").wait_for()
     listened.conversation.locator(".user-row video").wait_for()
-    listened.tab.get_by_role("button", name="Settings ▼").click()
+    listened.tab.get_by_role("button", name="Settings").click()
     with listened.tab.expect_download() as saved:
-        listened.click("Save")
+        listened.click("Save conversation")
     saved.value.save_as(tmp_path / "conversation.zip")
     listened.tab.locator("input[type=file]").last.set_input_files(str(tmp_path / "conversation.zip"))
     listened.conversation.locator(".bot-row img").wait_for()

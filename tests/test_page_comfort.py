@@ -1,0 +1,309 @@
+"""The page as a person uses it for an hour, in headless Chromium: windows of all sizes, pictures one can look at, one
+button that sends or stops, and nothing that is lost. Answers are those of tests/written_answers.py.
+
+How answers look is in test_page_answers.py, what leads to one in test_page_browser.py.
+"""
+
+import base64
+import re
+import threading
+
+import pytest
+from PIL import Image
+
+from chat_page.theme import LAUNCH
+from tests.test_media import brightening, write_video
+from tests.test_page_answers import END, ask
+from tests.test_page_browser import GIVE, browser, square, visit
+from tests.written_answers import LONG, WrittenSession, served_texts
+
+__all__ = ["browser", "square", "visit"]  # fixtures
+
+LAPTOP, LARGE, PHONE, LYING = (1280, 800), (1920, 1080), (390, 844), (844, 390)
+ZOOMED = (640, 400)  # 1280 × 800 at 200 %
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    with served_texts(WrittenSession()) as demo:
+        yield demo
+
+
+@pytest.fixture
+def session(page):
+    page.session.begin()
+    page.session.answers.clear()
+    yield page.session
+    page.session.allow()
+
+
+@pytest.fixture
+def visitor(visit, page, session):
+    return visit(page.local_url)
+
+
+def in_window(visit, page, size: tuple[int, int], **settings):
+    return visit(page.local_url, viewport={"width": size[0], "height": size[1]}, **settings)
+
+
+def picture(path, size=(300, 200), colour="teal"):
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def stopped(visitor) -> None:
+    visitor.answers.get_by_text("Stopped.").wait_for()
+
+
+# ---- windows --------------------------------------------------------------------------------------------------------
+
+# Buttons and fields in the window: those that are too small, and those whose middle belongs to another.
+TARGETS = """least => [...document.querySelectorAll("button, textarea, input, a")].filter((target) => {
+  const { width, height, left, top } = target.getBoundingClientRect(), x = left + width / 2, y = top + height / 2;
+  const log = document.querySelector("[role=log]"), bounds = log.getBoundingClientRect();
+  const scrolledAway = log.contains(target) && (top < bounds.top || top + height > bounds.bottom);
+  if (!target.checkVisibility() || !width || scrolledAway || target.closest(".example, table")) return false;
+  const there = document.elementFromPoint(x, y);
+  return height < least || width < least || !(target.contains(there) || there?.contains(target));
+}).map((target) => target.outerHTML.slice(0, 120))"""
+LETTERS_IN_A_LINE = """paragraph => {
+  const text = document.createRange();
+  text.selectNodeContents(paragraph);
+  const lines = new Set([...text.getClientRects()].map(({ bottom }) => Math.round(bottom / 8)));
+  return paragraph.innerText.length / lines.size;
+}"""
+
+
+@pytest.mark.parametrize(("size", "share"), [(LAPTOP, 0.6), (LARGE, 0.6), (PHONE, 0.6), (LYING, 0.4), (ZOOMED, 0.4)],
+                         ids=["laptop", "large", "phone", "phone on its side", "200 %"])  # fmt: skip
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_the_conversation_has_the_window(visit, page, session, size, share, colours):
+    if colours == "dark" and size != PHONE:
+        pytest.skip("sizes do not depend on colours: one of them is enough")
+    session.answers["tell"] = LONG
+    visitor = in_window(visit, page, size, color_scheme=colours)
+    ask(visitor, "tell", "table")
+    whole = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    assert tuple(visitor.tab.evaluate(whole)) == size
+    log = visitor.conversation.bounding_box()
+    assert log["height"] >= share * size[1]
+    assert log["width"] <= 900
+    assert visitor.conversation.locator(".answer p").first.evaluate(LETTERS_IN_A_LINE) < 90
+    assert visitor.tab.evaluate(TARGETS, 40 if size == PHONE else 24) == []
+    bottom = visitor.tab.get_by_text("Open conversation…").bounding_box()
+    assert bottom["y"] + bottom["height"] <= size[1]
+
+
+def test_settings_and_about_open_over_the_conversation_and_do_not_move_it(visitor, page):
+    place = visitor.conversation.bounding_box()
+    for name, inside in (("About", "They are deleted there after a day."), ("Settings", "Temperature")):
+        visitor.tab.get_by_role("button", name=name, exact=False).first.click()
+        visitor.tab.get_by_text(inside).first.wait_for()
+        assert visitor.conversation.bounding_box() == place
+        visitor.tab.keyboard.press("Escape")
+        visitor.tab.get_by_text(inside).first.wait_for(state="hidden")
+
+
+def test_whoever_opens_the_page_can_type_at_once_and_waits_for_nobody(visit, page, session, monkeypatch):
+    monkeypatch.setattr(session, "memory", threading.Event().wait)
+    visitor = visit(page.local_url)
+    visitor.tab.wait_for_function("document.activeElement.placeholder == 'Ask about a picture…'")
+    assert visitor.tab.get_by_role("button", name="Select example").count() == 3
+    assert visitor.tab.request.get(f"{page.local_url}favicon.ico").body() == LAUNCH["favicon_path"].read_bytes()
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+
+LARGEST = "picture => picture.decode().then(() => picture.getBoundingClientRect().toJSON())"
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE, LYING], ids=["laptop", "phone", "phone on its side"])
+def test_a_picture_opens_as_large_as_the_window_and_arrows_go_on(visit, page, session, tmp_path, size):
+    visitor = in_window(visit, page, size)
+    visitor.upload(picture(tmp_path / "1.png"), picture(tmp_path / "2.png", (200, 300), "navy"))
+    ask(visitor, "table")
+    assert visitor.conversation.locator(".picture span").all_inner_texts() == ["1", "2"]
+    visitor.conversation.get_by_role("button", name="Picture 1 of 2").focus()
+    visitor.tab.keyboard.press("Enter")
+    opened = visitor.tab.get_by_role("dialog")
+    opened.get_by_text("1 of 2").wait_for()
+    shown = opened.locator(".stage > img").evaluate(LARGEST)
+    assert (shown["width"], shown["height"]) == size  # the picture is as large in it as its shape allows
+    visitor.tab.keyboard.press("ArrowRight")
+    opened.get_by_text("2 of 2").wait_for()
+    visitor.tab.keyboard.press("ArrowLeft")
+    opened.get_by_text("1 of 2").wait_for()
+    visitor.tab.keyboard.press("Escape")
+    opened.wait_for(state="hidden")
+
+
+def test_a_video_shows_its_length_and_the_frames_that_were_seen(visitor, tmp_path):
+    visitor.upload(write_video(tmp_path / "clip.webm", brightening(24), codec="libvpx-vp9"))
+    visitor.tab.wait_for_timeout(1500)  # they are found while the visitor types
+    ask(visitor, "table")
+    video = visitor.conversation.get_by_role("button", name="Video, 0:0")
+    visitor.conversation.get_by_text(re.compile(r"▶ 0:0\d")).wait_for()
+    video.click()
+    opened = visitor.tab.get_by_role("dialog")
+    opened.locator("video[controls]").wait_for()
+    times = opened.locator("figcaption").all_inner_texts()
+    assert len(times) == 8 and times[0] == "0.0 s"
+    assert opened.locator("figure img").first.evaluate(LARGEST)["height"] > 0
+    opened.get_by_role("button", name="Close").click()
+    opened.wait_for(state="hidden")
+
+
+ANYWHERE = GIVE.replace("textarea[placeholder^='Ask about']", "h1")
+
+
+def test_files_are_dropped_and_pasted_anywhere(visitor, square):
+    data = base64.b64encode(square.read_bytes()).decode()
+    for files, way in ((1, "drop"), (2, "paste")):
+        visitor.tab.evaluate(ANYWHERE, [way, data])
+        visitor.in_box(files)
+    veil = visitor.tab.get_by_text("Drop pictures and videos anywhere")
+    visitor.tab.evaluate(ANYWHERE.replace('kind == "drop"', 'kind == "dragover"'), ["dragover", data])
+    veil.wait_for()
+    visitor.tab.evaluate(ANYWHERE, ["drop", data])
+    veil.wait_for(state="hidden")
+    visitor.in_box(3)
+
+
+# ---- sending and stopping -------------------------------------------------------------------------------------------
+
+
+def test_one_button_sends_or_stops_and_esc_stops_too(visitor, session):
+    session.begin(gated=True)
+    submit, stop = (visitor.tab.get_by_role("button", name=name, exact=True) for name in ("Submit", "Stop"))
+    assert submit.is_visible() and not stop.is_visible()
+    for press in (stop.click, lambda: visitor.tab.keyboard.press("Escape")):
+        visitor.ask("table")
+        session.allow(4)
+        visitor.answers.get_by_text("Here is").last.wait_for()
+        assert stop.is_visible() and not submit.is_visible()
+        press()
+        stopped(visitor)
+        submit.wait_for()
+        visitor.click("Clear")
+        visitor.questions.wait_for(state="detached")
+
+
+def test_enter_while_an_answer_is_written_sends_the_question_afterwards(visitor, session):
+    session.begin(gated=True)
+    visitor.ask("lists")
+    waits = visitor.tab.get_by_text("Your question is sent when this answer has ended.")
+    visitor.input.fill("table")
+    visitor.input.press("Enter")
+    waits.wait_for()
+    visitor.tab.keyboard.press("Escape")  # takes it back
+    waits.wait_for(state="hidden")
+    visitor.input.press("Enter")
+    waits.wait_for()
+    session.allow()
+    visitor.answers.get_by_text(END).nth(1).wait_for()
+    assert visitor.asked() == ["lists", "table"]
+
+
+def test_stop_while_a_question_waits_gives_it_back(visit, page, session):
+    session.begin(gated=True)
+    first, second = visit(page.local_url), visit(page.local_url)
+    first.ask("lists")
+    second.ask("table")
+    second.tab.get_by_text(re.compile(r"Waiting for others, place 1: \d+ s")).wait_for()
+    second.click("Stop")
+    second.questions.wait_for(state="detached")
+    assert second.input.input_value() == "table"
+    session.allow()
+    first.answers.get_by_text(END).wait_for()
+    ask(second, "code")
+    assert [messages[-1]["content"][-1]["text"] for messages, _ in session.calls] == ["lists", "code"]
+    assert len(session.calls[-1][0]) == 1
+
+
+def test_a_question_is_edited_in_a_field_as_wide_as_the_conversation(visitor, session):
+    ask(visitor, "table", "lists")
+    visitor.press("Edit", 0)
+    field = visitor.conversation.get_by_role("textbox")
+    assert field.bounding_box()["width"] > 0.85 * visitor.conversation.bounding_box()["width"]
+    field.press("Escape")
+    field.wait_for(state="detached")
+    visitor.press("Edit", 0)
+    field.fill("code")
+    field.press("Enter")
+    visitor.answers.get_by_text("This draws a box").wait_for()
+    visitor.answers.get_by_text(END).wait_for()
+    assert visitor.asked() == ["code"]
+
+
+# ---- nothing is lost ------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_brings_back_text_and_pictures(visitor, session, square):
+    visitor.upload(square)
+    ask(visitor, "table")
+    visitor.tab.reload()
+    visitor.answers.get_by_text("in all").wait_for()
+    assert visitor.pictures.evaluate(LARGEST)["width"] > 0
+    ask(visitor, "lists")
+    messages, _ = session.calls[-1]
+    assert [part["type"] for part in messages[0]["content"]] == ["image", "text"]
+
+
+def test_a_reload_during_an_answer_keeps_its_words(visitor, session):
+    session.begin(gated=True)
+    visitor.ask("table")
+    session.allow(6)
+    visitor.answers.get_by_text("Here is what").wait_for()
+    before = visitor.stored()
+    session.allow(2)
+    visitor.tab.wait_for_function("before => sessionStorage['qwen2-vl-chat'] != before", arg=before)
+    visitor.tab.reload()
+    visitor.answers.get_by_text("Here is what").wait_for()
+    stopped(visitor)
+    session.allow()
+    visitor.press("Retry")
+    visitor.answers.get_by_text("in all").wait_for()
+
+
+def test_each_tab_has_its_own_conversation_and_settings_are_kept(browser, page, session):
+    context = browser.new_context()
+    try:
+        tabs = [context.new_page(), context.new_page()]
+        for tab, question in zip(tabs, ("table", "lists"), strict=True):
+            tab.goto(page.local_url)
+            tab.get_by_placeholder("Ask about a picture").fill(question)
+            tab.get_by_placeholder("Ask about a picture").press("Enter")
+            tab.get_by_text(END).wait_for()
+        tabs[0].get_by_role("button", name="Settings").click()
+        tabs[0].get_by_label("System prompt").fill("Be brief.")
+        tabs[0].wait_for_timeout(500)
+        for tab, question in zip(tabs, ("table", "lists"), strict=True):
+            tab.reload()
+            tab.get_by_text(END).wait_for()
+            assert tab.locator(".user-row .message-content").all_inner_texts() == [question]
+            tab.get_by_role("button", name="Settings").click()
+            tab.wait_for_function("document.querySelector('.panel textarea')?.value == 'Be brief.'")
+    finally:
+        context.close()
+
+
+def test_clear_can_be_undone(visitor, square):
+    visitor.upload(square)
+    ask(visitor, "table")
+    visitor.input.fill("And")
+    visitor.click("Clear")
+    visitor.questions.first.wait_for(state="detached")
+    visitor.click("Undo")
+    visitor.answers.get_by_text("in all").wait_for()
+    visitor.pictures.wait_for()
+    assert visitor.input.input_value() == "And"
+
+
+def test_a_conversation_is_saved_under_its_date_and_an_empty_one_says_so(visitor):
+    visitor.click("Save conversation")
+    visitor.tab.get_by_text("There is nothing to save yet").wait_for()
+    ask(visitor, "table")
+    for button, name in (("Save conversation", "zip"), ("Save as Markdown", "md")):
+        with visitor.tab.expect_download() as download:
+            visitor.click(button)
+        assert re.fullmatch(rf"conversation-\d{{4}}-\d\d-\d\d-\d{{4}}\.{name}", download.value.suggested_filename)
