@@ -122,7 +122,7 @@ document.addEventListener("paste", (event) => {
 // ---- sending and stopping -----------------------------------------------------------------------------------------
 
 const press = (name) => find(`#question .${name}-button`)?.click();
-let writing = false, queued = false;
+let writing = false, queued = false, waiting = false;
 
 function send(later) {
   queued = later;
@@ -137,9 +137,12 @@ new MutationObserver(() => {
   const place = writing && find("#conversation .meta-text")?.textContent.match(/queue: (\d+)\/\d+ \|\s*([\d.]+)(?:\/([\d.]+))?/);
   if (place && !queued && place[2] >= 1) {
     const [, number, waited, expected] = place;
-    const line = `Waiting for others, place ${number}: ${Math.round(waited)} s${expected ? ` of about ${Math.round(expected)} s` : ""}`;
-    if (hint.textContent !== line) say(line, 2);
+    const whole = +expected > waited ? ` of about ${Math.round(expected)} s` : "";
+    const line = `Waiting for others, place ${number}: ${Math.round(waited)} s${whole}`;
+    if (hint.textContent !== line) say(line);
   }
+  if (waiting && !place && !queued) say("");
+  waiting = Boolean(place);
   if (wasWriting && !writing && queued) {
     send(false);
     press("submit");

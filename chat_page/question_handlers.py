@@ -76,6 +76,8 @@ def connect_questions(page: ChatPage) -> list:
             gr.Warning(str(error), duration=NOTICE_S)
             return NOTHING
         tab.previous, tab.asked = before, True
+        if input_value is not UNCHANGED:  # the browser tells it only later
+            tab.in_input = input_value
         return conversation_values(page, tab, history, notice, input_value)
 
     def ask(message: dict | None, tab: TabState, history, stored):
@@ -117,7 +119,8 @@ def connect_questions(page: ChatPage) -> list:
                     too_early = new[-1]["note"] == STOPPED and new[-1]["content"] == begun
                     yield as_if_never_asked(page, tab, history) if too_early else conversation_values(page, tab, new)
         except gr.Error as error:
-            yield conversation_values(page, tab, tab.previous, input_value=question_back(tab, history))
+            question = input_of_question(history, len(history) - 2)
+            yield conversation_values(page, tab, tab.previous, input_value=question)
             gr.Warning(error.message, duration=error.duration)  # an error would cover the conversation
         finally:
             tab.answering = False

@@ -281,8 +281,11 @@ def test_each_tab_has_its_own_conversation_and_settings_are_kept(browser, page, 
             tab.reload()
             tab.get_by_text(END).wait_for()
             assert tab.locator(".user-row .message-content").all_inner_texts() == [question]
-            tab.get_by_role("button", name="Settings").click()
-            tab.wait_for_function("document.querySelector('.panel textarea')?.value == 'Be brief.'")
+        new = context.new_page()
+        new.goto(page.local_url)
+        new.get_by_role("button", name="Settings").click()
+        new.wait_for_function("document.querySelector('.panel textarea')?.value == 'Be brief.'")
+        assert new.locator(".user-row").count() == 0
     finally:
         context.close()
 

@@ -95,12 +95,21 @@ class Visitor:
             time.sleep(POLL_S)
 
     def _clicks(self, step: str, action: str, *event_data: dict, message: dict | None = None) -> None:
-        """What gradio_client has no way to do. The answer is in the endpoint's Textbox or in what the browser keeps."""
-        done = [event for event in self._events(action, *event_data, message=message) if "output" in event][-1]
+        """What gradio_client has no way to do. The answer is in the endpoint's Textbox or in what the browser keeps.
+
+        On the page, what is clicked shows the question, and an event that follows answers it.
+        """
+        events = self._events(action, *event_data, message=message)
+        if action != "chat":
+            list(events)
+            events = self._events(("after", self._event(action)["id"]))
+        done = [event for event in events if "output" in event][-1]
         texts = (_text(value) for value in done["output"]["data"])
         self.figures.answers[self.number, step] = next(text for text in texts if text is not None)
 
-    def _events(self, action: str, event_data: dict | None = None, message: dict | None = None) -> Iterator[dict]:
+    def _events(
+        self, action: str | tuple, event_data: dict | None = None, message: dict | None = None
+    ) -> Iterator[dict]:
         """All that the page sends from the request to its end; closed earlier, the connection is, as by a tab."""
         self.figures.requests += 1
         number, data = self._request(action, message)
@@ -113,14 +122,19 @@ class Visitor:
                 self.figures.longest_queue = max(self.figures.longest_queue, (event.get("rank") or 0) + 1)
                 yield event
 
-    def _request(self, action: str, message: dict | None) -> tuple[int, list]:
-        """Number and inputs of the endpoint `action`, or of that event of the conversation."""
-        components = {component["id"]: component for component in self.client.config["components"]}
-        chatbot = next(id_ for id_, component in components.items() if component["type"] == "chatbot")
-        event = next(
+    def _event(self, action: str | tuple) -> dict:
+        """The endpoint `action`, that event of the conversation, or the one that follows ("after", number)."""
+        components = self.client.config["components"]
+        chatbot = next(component["id"] for component in components if component["type"] == "chatbot")
+        return next(
             event for event in self.client.config["dependencies"]
-            if event["api_name"] == action or [chatbot, action] in event["targets"]
+            if action in (event["api_name"], ("after", event["trigger_after"])) or [chatbot, action] in event["targets"]
         )  # fmt: skip
+
+    def _request(self, action: str | tuple, message: dict | None) -> tuple[int, list]:
+        """Number and inputs of the event."""
+        components = {component["id"]: component for component in self.client.config["components"]}
+        event = self._event(action)
         data = []
         for id_ in event["inputs"]:
             component = components[id_]
@@ -135,7 +149,7 @@ class Visitor:
 
 def _text(value) -> str | None:
     if isinstance(value, dict) and "messages" in value:
-        return value["messages"][-1][1]
+        return value["messages"][-1]["content"]
     return value if isinstance(value, str) else None
 
 
