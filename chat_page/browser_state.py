@@ -92,7 +92,7 @@ class BrowserStore:
     def _part(self, stored: dict) -> dict:
         if "text" in stored:
             return {"type": "text", "text": stored["text"]}
-        kind = "image" if "image" in stored else "video"
+        kind = next(kind for kind in GONE if kind in stored or kind == "document")
         path = self._file(kind, stored)
         return {"type": kind, kind: path} if path else {"type": "text", "text": GONE[kind]}
 

@@ -18,7 +18,7 @@ from session.media import kind_of
 from session.prompt import content_parts
 
 MAX_FILES = 8  # in one message
-UNREADABLE = "{} is not a picture or a video that can be opened. Try a JPEG, a PNG or an MP4."
+UNREADABLE = "{} is not a picture, a video or a document that can be opened. Try a JPEG, a PNG, an MP4 or a PDF."
 STOPPED = "Stopped."  # below an answer that is not all
 
 

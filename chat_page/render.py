@@ -8,6 +8,7 @@ Pictures are ours because Gradio's own stand one below the other, each in a bubb
 
 import html
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 from chat_page.markdown import as_html
@@ -51,11 +52,13 @@ def _question(message: dict) -> list[dict]:
 
 def _medium(part: dict, number: int, total: int) -> str:
     """A button with the picture or the video in it; several are numbered, as the model counts them."""
-    kind, name = part["type"], {"image": "Picture", "video": "Video"}[part["type"]]
+    kind, name = part["type"], {"image": "Picture", "video": "Video", "document": "Document"}[part["type"]]
     label = f"{name} {number} of {total}" if total > 1 else name
     badge = f"<span>{number}</span>" if total > 1 else ""
     if kind == "image":
         return _picture(part["image"], label, badge)
+    if kind == "document":
+        return f'<span class="document">{badge}{html.escape(Path(part[kind]).name)}</span>'
     seen = "".join(
         f'<img src="{_url(path)}" alt="{seconds:.1f} s" loading="lazy" hidden>'
         for seconds, path in frames_of(part["video"])

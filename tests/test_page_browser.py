@@ -500,7 +500,7 @@ def test_what_cannot_be_used_is_said_before_submit_and_the_others_stay(visitor, 
     (tmp_path / "letter.png").write_bytes(b"Dear model,")
     visitor.input.fill("What does it say?")
     visitor.tab.locator("#question input[type=file]").set_input_files([tmp_path / "letter.png", square])
-    visitor.tab.get_by_text("letter.png is not a picture or a video that can be opened.").wait_for()
+    visitor.tab.get_by_text("letter.png is not a picture, a video or a document that can be opened.").wait_for()
     visitor.in_box(1)
     assert visitor.input.input_value() == "What does it say?"
 
