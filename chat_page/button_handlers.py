@@ -15,7 +15,7 @@ from chat_page.prefetch import TabState, wait_for_end
 from chat_page.question_handlers import IMMEDIATELY, NOTHING, TELLING, as_if_never_asked, conversation_values
 from chat_page.settings import kept_settings
 from chat_page.strings import NOTICE_S, visible_error
-from chat_page.theme import OFFER_UNDO, PRESS_DOWNLOAD
+from chat_page.theme import KEEP_SETTINGS, OFFER_UNDO, PRESS_DOWNLOAD, SETTINGS_ARE_BACK
 from chat_session import MediaError, SessionError
 
 
@@ -84,10 +84,13 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
         saved.success(None, js=PRESS_DOWNLOAD)
     page.load.upload(load_file, [page.load, *conversation], page.conversation, **TELLING)
     blocks.load(come_back, conversation, page.conversation, **IMMEDIATELY)
-    blocks.load(lambda kept: kept_settings(page.settings, kept), page.kept_settings, page.settings, **IMMEDIATELY)
+    settings = blocks.load(
+        lambda kept: kept_settings(page.settings, kept), page.kept_settings, page.settings, **IMMEDIATELY
+    )
+    settings.then(None, js=SETTINGS_ARE_BACK)
     gr.on(
-        [control.change for control in page.settings], None, page.settings, page.kept_settings,
-        js="(...settings) => [settings]",
+        [control.change for control in page.settings], None, [*page.settings, page.kept_settings], page.kept_settings,
+        js=KEEP_SETTINGS,
     )  # fmt: skip
     for answer in answers:
         answer.then(cache_note, None, page.cache, **IMMEDIATELY)

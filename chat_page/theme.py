@@ -47,6 +47,9 @@ LIMITS = f"const MAX_FILES = {MAX_FILES}, MAX_FILE_MB = {MAX_FILE_MB};"
 JS = f"() => {{ {LIMITS} {_text_of('page.js')} {_text_of('answers.js')} }}"
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
+# A control that is shown for the first time counts as changed: what was kept stays until it is back.
+SETTINGS_ARE_BACK = "() => { window.settingsAreBack = true; }"
+KEEP_SETTINGS = "(...settings) => { const kept = settings.pop(); return [window.settingsAreBack ? settings : kept]; }"
 OFFER_UNDO = "() => dispatchEvent(new Event('cleared'))"
 
 LAUNCH = {

@@ -276,6 +276,7 @@ def test_each_tab_has_its_own_conversation_and_settings_are_kept(browser, page, 
             tab.get_by_text(END).wait_for()
         tabs[0].get_by_role("button", name="Settings").click()
         tabs[0].get_by_label("System prompt").fill("Be brief.")
+        tabs[0].keyboard.press("Tab")
         tabs[0].wait_for_timeout(500)
         for tab, question in zip(tabs, ("table", "lists"), strict=True):
             tab.reload()
