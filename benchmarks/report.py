@@ -91,7 +91,7 @@ def drafts() -> str:
     lines = [
         tabulate(cells, headers, tablefmt="github", disable_numparse=True),
         "",
-        f"A forward pass of several tokens takes the 2B shape, times a pass of one token: {costs}.",
+        f"Cost of a forward pass of the 2B shape, relative to one token: {costs}.",
     ]
     return "\n".join(lines)
 

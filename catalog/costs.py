@@ -186,8 +186,8 @@ def gigabytes(size: float) -> str:
 def explanation(machine: Machine | None) -> str:
     """Where the figures come from, and what they are compared with."""
     note = (
-        "Sizes are those of the weights, computed from each model's config; memory is the peak, when converting "
-        "without mapped files, which the system drops where memory is short. "
+        "Sizes are computed from each model's config. Memory is the peak; for conversion, memory-mapped files are not "
+        "counted. "
         f"Measured: converting, without the download ({places(measured_exports())}); answering a question about a "
         f"picture of 448 × 672 pixels ({places(measured_runs())}). ≈: not measured, but scaled from these."
     )

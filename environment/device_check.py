@@ -52,7 +52,7 @@ def self_check(model, processor) -> str:
     name, requested = ", ".join(devices), requested_device(model)
     took = f"{requested} took {name}. " if requested.partition(":")[0] in COMBINING else ""
     if all(device.partition(".")[0] == "CPU" for device in devices):
-        return f"{took}Nothing to compare: the CPU is what other devices are compared with."
+        return f"{took}Nothing to compare: the CPU is the reference."
     inputs = short_question(processor)
     got = logits_on_device(model, inputs, name)
     folder, free = model_folder(model), this_machine().memory_free

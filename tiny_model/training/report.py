@@ -49,7 +49,8 @@ def accuracy_table(original: dict, int4: dict) -> str:
     rows = []
     for kind, share in original["accuracy"].items():
         rows.append([NAMES[kind], percent(share), percent(int4["accuracy"][kind])])
-    rows.append(["drawn scene wrongly refused", percent(original["scenes refused"]), percent(int4["scenes refused"])])
+    refused = [percent(accuracy["scenes refused"]) for accuracy in (original, int4)]
+    rows.append(["drawn scene refused (less is better)", *refused])
     return markdown_table(["asked", "original", "INT4"], rows)
 
 
