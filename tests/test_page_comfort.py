@@ -74,12 +74,11 @@ LETTERS_IN_A_LINE = """paragraph => {
 }"""
 
 
-@pytest.mark.parametrize(("size", "share"), [(LAPTOP, 0.6), (LARGE, 0.6), (PHONE, 0.6), (LYING, 0.4), (ZOOMED, 0.4)],
-                         ids=["laptop", "large", "phone", "phone on its side", "200 %"])  # fmt: skip
-@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize(("size", "share", "colours"), [
+    (LAPTOP, 0.6, "light"), (LARGE, 0.6, "light"), (PHONE, 0.6, "light"), (PHONE, 0.6, "dark"), (LYING, 0.4, "light"),
+    (ZOOMED, 0.4, "light"),
+], ids=["laptop", "large", "phone", "phone in the dark", "phone on its side", "200 %"])  # fmt: skip
 def test_the_conversation_has_the_window(visit, page, session, size, share, colours):
-    if colours == "dark" and size != PHONE:
-        pytest.skip("sizes do not depend on colours: one of them is enough")
     session.answers["tell"] = LONG
     visitor = in_window(visit, page, size, color_scheme=colours)
     ask(visitor, "tell", "table")
@@ -92,6 +91,38 @@ def test_the_conversation_has_the_window(visit, page, session, size, share, colo
     assert visitor.tab.evaluate(TARGETS, 40 if size == PHONE else 24) == []
     bottom = visitor.tab.get_by_text("Open conversation…").bounding_box()
     assert bottom["y"] + bottom["height"] <= size[1]
+
+
+# WCAG's ratio of an element's colour, or that of its border or placeholder, to what is behind it.
+CONTRAST = """(element, of) => {
+  const parse = (colour) => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const style = getComputedStyle(element, of === "placeholder" ? "::placeholder" : null);
+  let behind = of === "border" ? element.parentElement : element;
+  while (behind && parse(getComputedStyle(behind).backgroundColor)[3] < 255) behind = behind.parentElement;
+  const ground = behind ? parse(getComputedStyle(behind).backgroundColor) : [255, 255, 255, 255];
+  const [light, dark] = [luminance(parse(of === "border" ? style.borderTopColor : style.color)), luminance(ground)]
+    .sort((a, b) => b - a);
+  return (light + 0.05) / (dark + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_what_is_to_be_read_and_pressed_stands_out(visit, page, session, colours):
+    visitor = in_window(visit, page, LAPTOP, color_scheme=colours)
+    box = visitor.tab.get_by_placeholder("Ask about a picture…")
+    assert box.evaluate(CONTRAST, "placeholder") >= 4.5
+    for name in ("Clear", "Save conversation", "Open conversation…", "About", "Settings"):
+        button = visitor.tab.get_by_role("button", name=name, exact=False).first
+        assert button.evaluate(CONTRAST, "text") >= 4.5, name
+        assert button.evaluate(CONTRAST, "border") >= 3, name
 
 
 def test_settings_and_about_open_over_the_conversation_and_do_not_move_it(visitor, page):
