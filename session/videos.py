@@ -13,6 +13,7 @@ import av
 from PIL import Image
 
 from adapters.qwen_vl import PIXELS_PER_TOKEN
+from session.hdr import is_hdr, to_sdr
 from session.images import MAX_ASPECT, frames_of_animation, load_image
 from session.sources import MediaError, opened
 
@@ -214,7 +215,8 @@ def _small(frame: av.VideoFrame) -> Image.Image:
     shown = frame.width * (ratio if 1 / 8 < ratio < 8 else 1)
     scale = min(1.0, (FRAME_PIXELS / (shown * frame.height)) ** 0.5)
     width, height = max(1, round(shown * scale)), max(1, round(frame.height * scale))
-    return frame.to_image(width=width, height=height).rotate(frame.rotation, expand=True)
+    image = to_sdr(frame, width, height) if is_hdr(frame) else frame.to_image(width=width, height=height)
+    return image.rotate(frame.rotation, expand=True)
 
 
 def _reduced(image: Image.Image) -> Image.Image:
