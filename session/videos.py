@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import av
+import numpy as np
 from PIL import Image
 
 from adapters.qwen_vl import PIXELS_PER_TOKEN
@@ -25,6 +26,8 @@ MAX_BROKEN = 500  # packets in a row that do not decode
 FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
 KEPT_FRAMES = 8  # times those that are wanted: which of them are evenly spaced is known at the end
 TIMES_ARE_OFF_S = 0.02  # what files state, a little late and early
+SECONDS_PER_SEEK = 10.0  # of a video that are worth one search: encoders put a key frame into every few seconds
+MAX_SOUGHT = 10_000  # frames decoded in all searches together; with fewer key frames, decoding all is cheaper
 USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
 ATTACHED_PICTURE = 1024  # FFmpeg's disposition of cover art
 
@@ -82,8 +85,8 @@ def load_video(source, sampling: Sampling | int = MAX_FRAMES) -> Video:
     """Frames of a video file or an animated picture, evenly spaced in time over its whole length. Raises MediaError.
 
     source: a path, a file's bytes, an open file, a file:// or data: address. sampling: or simply the most frames.
-    Memory is bounded by their number; time is that of decoding the file once. What does not decode is left out; a file
-    of which nothing does is refused.
+    Memory is bounded by their number; time is that of decoding the file once, or, of a long one, of decoding from the
+    key frames before those that are wanted. What does not decode is left out; a file of which nothing does is refused.
     """
     sampling = Sampling(max_frames=sampling) if isinstance(sampling, int) else sampling
     file = opened(source, "video")
@@ -93,6 +96,8 @@ def load_video(source, sampling: Sampling | int = MAX_FRAMES) -> Video:
     try:
         with av.open(file, options=_FFMPEG, metadata_errors="replace") as container:
             stream = _video_stream(container)
+            if sought := _sought(container, stream, sampling):
+                return sought
             return _video(*_thinned(_decoded(container, stream, sampling), most), sampling)
     except MediaError:
         raise
@@ -157,6 +162,43 @@ def _decoded(container, stream, sampling: Sampling) -> Iterator[tuple[float | No
             if frame.time is not None and frame.time > sampling.video_end:
                 return
             yield frame.time, frame
+
+
+def _sought(container, stream, sampling: Sampling) -> Video | None:
+    """What is seen at the moments that are wanted of a long video, each found from the key frame before it. None, and
+    the file is at its beginning, where that would cost as much as decoding all, or where it lies about its length.
+    """
+    stated = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+    begin = max(sampling.video_start, float((stream.start_time or 0) * stream.time_base))
+    end = min(sampling.video_end, begin + float(stated))
+    count = sampling.count(end - begin)
+    if not 1 < count < (end - begin) / SECONDS_PER_SEEK:
+        return None
+    moments = np.linspace(begin, end, count)
+    found: list[tuple[float, Image.Image]] = []
+    with contextlib.suppress(av.FFmpegError):
+        found = list(_at_moments(container, stream, moments))
+    if len(found) == count and end - found[-1][0] < SECONDS_PER_SEEK:
+        size = found[0][1].size  # a stream may change its size on the way
+        return Video([image.resize(size) for _, image in found], float((count - 1) / (end - begin)))
+    container.seek(0)
+    return None
+
+
+def _at_moments(container, stream, moments: np.ndarray) -> Iterator[tuple[float, Image.Image]]:
+    """(seconds, picture) of what is seen at each moment, until there is nothing, or MAX_SOUGHT frames were decoded."""
+    decoded = 0
+    for moment in moments:
+        container.seek(int(moment / stream.time_base), stream=stream)
+        latest = None
+        for frame in container.decode(stream):
+            decoded += 1
+            if frame.time is None or (latest and frame.time > moment) or decoded > MAX_SOUGHT:
+                break
+            latest = frame
+        if latest is None or decoded > MAX_SOUGHT:
+            return
+        yield latest.time, _small(latest)
 
 
 def _thinned(

@@ -31,7 +31,8 @@ def hlg(light: np.ndarray) -> np.ndarray:
     shown = light * 203 / 1000
     luminance = max(float(shown @ (0.2627, 0.6780, 0.0593)), 1e-9)
     scene = shown * luminance ** (1 / 1.2 - 1)
-    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(12 * scene - 0.28466892) + 0.55991073)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
 
 
 CODED = {PQ: pq, HLG: hlg}

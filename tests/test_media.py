@@ -312,6 +312,40 @@ def test_a_long_video_gives_as_many_frames_as_allowed_from_its_whole_length(tmp_
     assert video.fps == pytest.approx(7 / ((count - 1) / 8), rel=0.15)
 
 
+def test_a_video_of_twenty_minutes_costs_what_is_shown_of_it(tmp_path, monkeypatch):
+    """It may not be decoded as a whole here; its brightness tells where its frames are from."""
+    path = write_video(tmp_path / "a.mp4", brightening(2400, 32, 32), rate=2)
+    monkeypatch.setattr(videos, "MAX_DECODED", 100)
+    monkeypatch.setattr(videos, "MAX_SOUGHT", 300)
+    for sampling, first, last, count in (
+        (Sampling(), 0, 255, 8), (Sampling(nframes=16), 0, 255, 16),
+        (Sampling(video_start=300, video_end=900), 64, 191, 8),
+    ):  # fmt: skip
+        video = load_video(path, sampling)
+        brightness = [frame.getpixel((5, 5))[0] for frame in video.frames]
+        assert len(brightness) == count
+        assert (brightness[0], brightness[-1]) == pytest.approx((first, last), abs=4)
+        even = (last - first) / (count - 1)
+        assert np.diff(brightness) == pytest.approx(np.full(count - 1, even), abs=4)
+        assert 1 / video.fps == pytest.approx(even / 255 * 1200, rel=0.03)
+
+
+def test_a_video_that_lies_about_its_length_is_decoded_as_a_whole(tmp_path):
+    """Its header says an hour; a quarter of a minute is there."""
+    path = write_video(tmp_path / "a.mp4", brightening(30), rate=2)
+    content = path.read_bytes()
+    for name in (b"mdhd", b"mvhd", b"tkhd"):
+        at = content.index(name) + 4  # version 0: flags, two dates, (track, reserved,) scale, length
+        skip = 20 if name == b"tkhd" else 16
+        length = struct.unpack_from(">I", content, at + skip)[0]
+        content = content[: at + skip] + struct.pack(">I", length * 240) + content[at + skip + 4 :]
+    path.write_bytes(content)
+    brightness = [frame.getpixel((5, 5))[0] for frame in load_video(path).frames]
+    assert len(brightness) == 8
+    assert brightness[-1] > 225
+    assert np.diff(brightness).min() > 0
+
+
 def test_one_frame_is_a_video_too(tmp_path):
     video = load_video(write_video(tmp_path / "a.mp4", brightening(2)[:1]))
     assert (len(video.frames), video.fps) == (1, media.USUAL_FPS)
