@@ -21,9 +21,11 @@ import torch
 
 from adapters.qwen_vl import family_of
 from session.documents import parts_of
+from session.sources import MediaError
 from session.vision_inputs import MediaItem, MediaProcessor
 
 ROLES = ("system", "user", "assistant")
+MAX_PAGES_OF_MESSAGE = 16  # of all its documents: a page is up to 24 MB of patches
 MAX_CHARACTERS = 10_000  # of one message by a user: some five pages
 
 
@@ -71,7 +73,10 @@ def content_parts(message: dict) -> list[dict]:
 
 def without_documents(parts: list[dict]) -> list[dict]:
     """`parts`, in which the pages of a document stand where it stood. Raises MediaError."""
-    return [page for part in parts for page in (parts_of(part) if part["type"] == "document" else [part])]
+    found = [page for part in parts for page in (parts_of(part) if part["type"] == "document" else [part])]
+    if (pages := sum("page" in part for part in found)) > MAX_PAGES_OF_MESSAGE:
+        raise MediaError(f"A message can have {MAX_PAGES_OF_MESSAGE} pages of documents; this one has {pages}.")
+    return found
 
 
 def build_prompt(

@@ -65,6 +65,13 @@ def test_pages_that_are_too_many_are_left_out_and_that_is_said():
     assert texts_and_pages({**part, "pages": [11]}) == ["Page 11 of 11:", 11]
 
 
+def test_many_documents_in_one_message_are_refused_before_a_page_is_drawn(monkeypatch):
+    monkeypatch.setattr("session.vision_inputs.load_page", lambda *_: pytest.fail("a page was drawn"))
+    part = {"type": "document", "document": written("PDF", pages=6, size=(24, 35))}
+    with pytest.raises(MediaError, match="can have 16 pages of documents; this one has 18"):
+        build_prompt(PROCESSOR, [{"role": "user", "content": [part] * 3}])
+
+
 @pytest.mark.parametrize("pages, said", [([4], "has no page 4; its pages are 1 to 3"), ([0], "no page 0"),
                                          (["1"], "no page 1"), ([1] * (MAX_PAGES + 1), "At most 8 pages")])  # fmt: skip
 def test_pages_that_are_not_there_are_refused(pages, said):
