@@ -11,6 +11,7 @@ import gradio as gr
 
 from adapters.gradio_internals import keep_files, track_files
 from adapters.guarded_blocks import GuardedBlocks
+from adapters.loopback import LOOPBACK
 from chat_page.browser_state import BrowserStore
 from chat_page.examples import example_questions
 from chat_page.header import PRACTICE, is_practice, model_line
@@ -18,7 +19,15 @@ from chat_page.markdown import LATEX_DELIMITERS
 from chat_page.prefetch import TabState
 from chat_page.render import files_shown, render_history
 from chat_page.settings import NO_PICTURE, controls
-from chat_page.theme import HOUR_S, LAUNCH, MAX_FILE_AGE_S, STORED_IN_TAB
+from chat_page.theme import (
+    HOUR_S,
+    LAUNCH,
+    MAX_FILE_AGE_S,
+    MAX_FILE_MB,
+    MAX_STRANGERS_FILE_MB,
+    STORED_IN_TAB,
+    limits,
+)  # fmt: skip
 from chat_session import ChatSession
 
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
@@ -34,7 +43,9 @@ class ChatBlocks(GuardedBlocks):
         )
 
     def launch(self, *args, **settings):
-        return super().launch(*args, **{**LAUNCH, **settings})
+        settings = {**LAUNCH, **settings}
+        largest_mb = MAX_FILE_MB if settings["server_name"] in LOOPBACK else MAX_STRANGERS_FILE_MB
+        return super().launch(*args, **{**limits(largest_mb), **settings})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ HERE = Path(__file__).resolve().parent
 HOUR_S = 3600
 MAX_FILE_AGE_S = 24 * HOUR_S  # what was uploaded or made for the page is deleted after this
 
-MAX_FILE_MB = 64
+MAX_FILE_MB = 2048  # of a file from this machine itself: a phone films that in half an hour
+MAX_STRANGERS_FILE_MB = 64  # where other machines reach the page, and could fill its disk
 STORED_IN_TAB = "qwen2-vl-chat"  # the name under which a tab stores its conversation
 
 
@@ -42,9 +43,6 @@ CSS = """
 """ + _text_of("page.css") + _text_of("answers.css")
 
 HEAD = f'<script>{{ const STORED_IN_TAB = "{STORED_IN_TAB}"; {_text_of("page_head.js")} }}</script>'
-# Statements, inside a function: Gradio calls it when the page is there.
-LIMITS = f"const MAX_FILES = {MAX_FILES}, MAX_FILE_MB = {MAX_FILE_MB};"
-JS = f"() => {{ {LIMITS} {_text_of('page.js')} {_text_of('answers.js')} }}"
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
 # A control that is shown for the first time counts as changed: what was kept stays until it is back.
@@ -55,7 +53,6 @@ OFFER_UNDO = "() => dispatchEvent(new Event('cleared'))"
 LAUNCH = {
     "server_name": "127.0.0.1",
     "share": False,  # said, because on hosted notebooks Gradio shares when it is not
-    "max_file_size": f"{MAX_FILE_MB}mb",
     "height": 760,  # of the frame in a notebook
     "allowed_paths": [],
     "footer_links": [],
@@ -68,7 +65,14 @@ LAUNCH = {
         body_text_color_subdued="*neutral_600",
     ),
     "css": CSS,
-    "js": JS,
     "head": HEAD,
     "favicon_path": HERE / "icon.png",
 }
+
+
+def limits(largest_mb: int) -> dict:
+    """Settings of `launch` for files of up to `largest_mb`: one for Gradio, one for the page, which says it at once."""
+    constants = f"const MAX_FILES = {MAX_FILES}, MAX_FILE_MB = {largest_mb};"
+    # Statements, inside a function: Gradio calls it when the page is there.
+    statements = f"() => {{ {constants} {_text_of('page.js')} {_text_of('answers.js')} }}"
+    return {"max_file_size": f"{largest_mb}mb", "js": statements}

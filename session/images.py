@@ -19,6 +19,7 @@ MAX_STATED_PIXELS = 400_000_000  # of a JPEG, which can be decoded at an eighth 
 NEEDED_PIXELS = 16_000_000  # larger JPEGs are decoded at a half, a quarter or an eighth: no model takes as many
 MAX_ASPECT = 200  # longer side to shorter side; Qwen2-VL's own processor refuses more
 MAX_ANIMATION_FRAMES = 2000
+MAX_BARE_PNG_BYTES = 256 << 20  # of a PNG that is read whole, to leave chunks out; what is behind is missing
 CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"acTL", b"fcTL", b"fdAT")  # of a PNG's pixels
 # Formats that Pillow decodes by itself, and HEIF by its plugin. EPS would start another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -115,7 +116,7 @@ def opened_image(source) -> Image.Image:
         try:
             return Image.open(file, formats=formats)
         except (ValueError, SyntaxError):
-            data = file.getvalue() if isinstance(file, io.BytesIO) else _read(file)
+            data = file.getvalue() if isinstance(file, io.BytesIO) else _read(file, MAX_BARE_PNG_BYTES)
             if not data.startswith(b"\x89PNG"):
                 raise
             return Image.open(io.BytesIO(_bare_png(data)), formats=formats)

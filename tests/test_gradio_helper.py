@@ -375,9 +375,15 @@ def test_a_page_that_runs_is_local_bounded_and_silent(page):
     assert page.local_url.startswith("http://127.0.0.1:")
     assert page.share_url is None
     assert page.analytics_enabled is False
-    assert page.max_file_size == 64 * 1024**2
+    assert page.max_file_size == 2048 * 1024**2
     assert page.allowed_paths == []
     assert page.delete_cache == (3600, 24 * 3600)
+
+
+def test_where_other_machines_reach_the_page_files_are_bounded_more_tightly():
+    with served(echoing(PROCESSOR), server_name="0.0.0.0") as demo:
+        assert demo.max_file_size == 64 * 1024**2
+        assert "MAX_FILE_MB = 64;" in demo.js
 
 
 def test_an_upload_over_the_limit_is_refused(tmp_path):

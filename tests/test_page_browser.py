@@ -505,13 +505,13 @@ def test_what_cannot_be_used_is_said_before_submit_and_the_others_stay(visitor, 
     assert visitor.input.input_value() == "What does it say?"
 
     with (tmp_path / "large.png").open("wb") as file:
-        file.truncate((64 << 20) + 1)
+        file.truncate((2048 << 20) + 1)
     pictures = [square.rename(tmp_path / "1.png")]
     for number in range(2, 10):
         Image.new("L", (60, 60), number).save(tmp_path / f"{number}.png")
         pictures.append(tmp_path / f"{number}.png")
     visitor.tab.locator("#question input[type=file]").set_input_files([tmp_path / "large.png", *pictures[1:]])
-    visitor.tab.get_by_text("large.png is larger than 64 MB. A message can have 8 files: 9.png left out.").wait_for()
+    visitor.tab.get_by_text("large.png is larger than 2048 MB. A message can have 8 files: 9.png left out.").wait_for()
     visitor.in_box(8)
 
 
