@@ -14,7 +14,7 @@ from catalog.errors import ModelFolderError
 from catalog.hub import HubModel
 from catalog.open import load_processor, open_model
 
-PRACTICE, OTHER = SimpleNamespace(practice_model=True), SimpleNamespace()
+PRACTICE, OTHER = SimpleNamespace(practice_model=True), SimpleNamespace(model_type="qwen2_vl")
 
 
 @pytest.fixture

@@ -473,6 +473,7 @@ def test_a_restarted_server_is_told_and_the_text_goes_on(visit, square, noticed)
             visitor.tab.reload()
             notice.wait_for()
         visitor.ask("two")
+        visitor.answers.get_by_text("two", exact=True).wait_for()  # the first answer's line may be back already
         visitor.ends()
         assert notice.is_visible() != noticed
         assert visitor.asked() == ["[a picture that is gone]\none", "two"]
