@@ -296,7 +296,7 @@ def test_a_reload_during_an_answer_keeps_its_words(visitor, session):
     visitor.answers.get_by_text("in all").wait_for()
 
 
-def test_each_tab_has_its_own_conversation_and_settings_are_kept(browser, page, session):
+def test_each_tab_has_its_own_conversation(browser, page, session):
     context = browser.new_context()
     try:
         tabs = [context.new_page(), context.new_page()]
@@ -305,18 +305,13 @@ def test_each_tab_has_its_own_conversation_and_settings_are_kept(browser, page, 
             tab.get_by_placeholder("Ask about a picture").fill(question)
             tab.get_by_placeholder("Ask about a picture").press("Enter")
             tab.get_by_text(END).wait_for()
-        tabs[0].get_by_role("button", name="Settings").click()
-        tabs[0].get_by_label("System prompt").fill("Be brief.")
-        tabs[0].keyboard.press("Tab")
-        tabs[0].wait_for_timeout(500)
         for tab, question in zip(tabs, ("table", "lists"), strict=True):
             tab.reload()
             tab.get_by_text(END).wait_for()
             assert tab.locator(".user-row .message-content").all_inner_texts() == [question]
         new = context.new_page()
         new.goto(page.local_url)
-        new.get_by_role("button", name="Settings").click()
-        new.wait_for_function("document.querySelector('.panel textarea')?.value == 'Be brief.'")
+        new.get_by_placeholder("Ask about a picture").wait_for()
         assert new.locator(".user-row").count() == 0
     finally:
         context.close()
