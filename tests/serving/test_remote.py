@@ -16,7 +16,7 @@ LONG = {"min_new_tokens": 1500, "max_new_tokens": 1600}
 
 
 def test_the_answer_and_its_counts_are_those_of_a_session_in_this_process(remote, direct):
-    question = asked(image=drawing())
+    question = asked(image=drawing("teal"))  # a picture that no other test shows: neither has seen it
     here, there = direct.stream(question), remote.stream(question)
     assert "".join(there) == "".join(here) != ""
     counts = ("prompt_tokens", "visual_tokens", "encoded_tokens", "answer_tokens", "finished")
