@@ -13,9 +13,9 @@ from chat_page.markdown_file import save_as_markdown
 from chat_page.messages import empty_input, finished, input_of_question, is_empty
 from chat_page.prefetch import TabState, wait_for_end
 from chat_page.question_handlers import IMMEDIATELY, NOTHING, TELLING, as_if_never_asked, conversation_values
-from chat_page.settings import kept_settings
+from chat_page.settings import bring_back
 from chat_page.strings import NOTICE_S, visible_error
-from chat_page.theme import KEEP_SETTINGS, OFFER_UNDO, PRESS_DOWNLOAD, SETTINGS_ARE_BACK
+from chat_page.theme import KEEP_SETTINGS, OFFER_UNDO, PRESS_DOWNLOAD
 from chat_session import MediaError, SessionError
 
 
@@ -84,14 +84,9 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
         saved.success(None, js=PRESS_DOWNLOAD)
     page.load.upload(load_file, [page.load, *conversation], page.conversation, **TELLING)
     blocks.load(come_back, conversation, page.conversation, **IMMEDIATELY)
-    settings = blocks.load(
-        lambda kept: kept_settings(page.settings, kept), page.kept_settings, page.settings, **IMMEDIATELY
-    )
-    settings.then(None, js=SETTINGS_ARE_BACK)
-    gr.on(
-        [control.change for control in page.settings], None, [*page.settings, page.kept_settings], page.kept_settings,
-        js=KEEP_SETTINGS,
-    )  # fmt: skip
+    # By the browser alone: what the server answers could come after the visitor has changed something.
+    blocks.load(None, page.settings, page.settings, js=bring_back(page.settings))
+    gr.on([control.change for control in page.settings], None, page.settings, js=KEEP_SETTINGS, trigger_mode="multiple")
     for answer in answers:
         answer.then(cache_note, None, page.cache, **IMMEDIATELY)
 

@@ -62,7 +62,6 @@ class ChatPage:
     one.
     tab: a TabState.
     stored: what the visitor's browser stores of the conversation, for each tab (see `page_head.js`).
-    kept_settings: the settings, which it keeps for all of its tabs.
 
     What is seen, from top to bottom:
     settings: the controls in the panel, in the order of Settings' fields.
@@ -81,7 +80,6 @@ class ChatPage:
     history: gr.State
     tab: gr.State
     stored: gr.BrowserState
-    kept_settings: gr.BrowserState
 
     settings: list[gr.components.Component]
     cost: gr.Markdown
@@ -118,7 +116,6 @@ def lay_out(model, session: ChatSession) -> ChatPage:
     history = gr.State([])
     tab = gr.State(TabState())
     stored = gr.BrowserState(None, storage_key=STORED_IN_TAB, secret="the visitor's own text")
-    kept = gr.BrowserState(None, storage_key="qwen2-vl-chat-settings", secret="the visitor's own settings")
     with gr.Row(elem_classes="header"):
         gr.Markdown("# Chat about pictures")
         gr.Markdown(model_line(model), elem_classes="quiet model")
@@ -143,8 +140,8 @@ def lay_out(model, session: ChatSession) -> ChatPage:
         download = gr.DownloadButton("Download", elem_id="download", elem_classes="hidden-button")
 
     return ChatPage(
-        session=session, examples=examples, history=history, tab=tab, stored=stored, kept_settings=kept,
-        settings=settings, cost=cost, cache=cache, notice=notice, chatbot=chatbot, input=input_box, clear=clear,
+        session=session, examples=examples, history=history, tab=tab, stored=stored, settings=settings,
+        cost=cost, cache=cache, notice=notice, chatbot=chatbot, input=input_box, clear=clear,
         save=save, save_text=save_text, load=load, undo_clear=hidden[0], download=download, go_on=hidden[1],
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ predicts what a picture costs. Not here: how an answer is generated
 (`session.decode`).
 """
 
+import json
 from dataclasses import dataclass
 
 import gradio as gr
@@ -86,19 +87,12 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
     ]  # fmt: skip
 
 
-def kept_settings(shown: list[gr.components.Component], kept) -> list:
-    """For the controls `shown`: what the visitor's browser `kept` of them, as far as they can be set to it."""
-    if not isinstance(kept, list) or len(kept) != len(shown):
-        return [gr.skip()] * len(shown)
-    return [_possible(control, value) for control, value in zip(shown, kept, strict=True)]
-
-
-def _possible(control: gr.components.Component, value):
-    if isinstance(control, gr.Textbox):
-        return value[:MAX_SYSTEM_CHARACTERS] if isinstance(value, str) else gr.skip()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return gr.skip()
-    return min(max(value, control.minimum), control.maximum)
+def bring_back(shown: list[gr.components.Component]) -> str:
+    """JavaScript that sets `shown` to what the visitor's browser kept of them, as far as they can be set to it now:
+    another model has other limits.
+    """
+    limits = [None if isinstance(control, gr.Textbox) else (control.minimum, control.maximum) for control in shown]
+    return f"(...shown) => keptSettings(shown, {json.dumps(limits)})"
 
 
 def predicted_cost(

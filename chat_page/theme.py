@@ -18,6 +18,7 @@ MAX_FILE_AGE_S = 24 * HOUR_S  # what was uploaded or made for the page is delete
 MAX_FILE_MB = 2048  # of a file from this machine itself: a phone films that in half an hour
 MAX_STRANGERS_FILE_MB = 64  # where other machines reach the page, and could fill its disk
 STORED_IN_TAB = "qwen2-vl-chat"  # the name under which a tab stores its conversation
+STORED_SETTINGS = "qwen2-vl-chat-settings"  # and under which a browser stores the settings, for all of its tabs
 
 
 def _text_of(name: str) -> str:
@@ -42,12 +43,13 @@ CSS = """
 }
 """ + _text_of("page.css") + _text_of("answers.css")
 
-HEAD = f'<script>{{ const STORED_IN_TAB = "{STORED_IN_TAB}"; {_text_of("page_head.js")} }}</script>'
+HEAD = (
+    f'<script>{{ const STORED_IN_TAB = "{STORED_IN_TAB}", STORED_SETTINGS = "{STORED_SETTINGS}"; '
+    f"{_text_of('page_head.js')} }}</script>"
+)
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
-# A control that is shown for the first time counts as changed: what was kept stays until it is back.
-SETTINGS_ARE_BACK = "() => { window.settingsAreBack = true; }"
-KEEP_SETTINGS = "(...settings) => { const kept = settings.pop(); return [window.settingsAreBack ? settings : kept]; }"
+KEEP_SETTINGS = "(...shown) => { keepSettings(shown); }"
 OFFER_UNDO = "() => dispatchEvent(new Event('cleared'))"
 
 LAUNCH = {

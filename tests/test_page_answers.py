@@ -138,7 +138,6 @@ def test_whoever_scrolls_up_is_left_alone_and_at_the_end_the_page_follows_again(
 
 
 def set_length(visitor, tokens: int) -> None:
-    visitor.tab.wait_for_function("window.settingsAreBack")  # what is changed before gives way to what was kept
     visitor.tab.get_by_role("button", name="Settings").first.click()
     length = visitor.tab.get_by_role("spinbutton", name="Length")
     length.fill(str(tokens))

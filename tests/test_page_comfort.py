@@ -317,6 +317,46 @@ def test_each_tab_has_its_own_conversation(browser, page, session):
         context.close()
 
 
+KEPT = "qwen2-vl-chat-settings"
+
+
+def set_controls(tab) -> tuple:
+    tab.get_by_role("button", name="Settings").first.click()
+    return tab.get_by_label("System prompt"), tab.get_by_role("spinbutton", name="Length")
+
+
+def test_settings_survive_reloads_and_are_those_of_a_new_tab(browser, page, session):
+    context = browser.new_context()
+    try:
+        (tab := context.new_page()).goto(page.local_url)
+        for number in range(3):  # each time at once, before the page has heard anything from the server
+            wanted = f"Be brief, {number}.", str(16 * (number + 1))
+            for control, value in zip(set_controls(tab), wanted, strict=True):
+                control.fill(value)
+                control.press("Tab")
+            kept = "([name, length]) => localStorage[name]?.includes(`,0,${length},`)"
+            tab.wait_for_function(kept, arg=[KEPT, wanted[1]])
+            (new := context.new_page()).goto(page.local_url)
+            tab.reload()
+            for opened in (new, tab):
+                assert tuple(control.input_value() for control in set_controls(opened)) == wanted
+                opened.keyboard.press("Escape")
+            new.close()
+    finally:
+        context.close()
+
+
+def test_settings_that_this_model_does_not_have_come_back_as_far_as_they_are_possible(visitor):
+    for kept, shown in (
+        (["Be brief.", 9, 1, 1.2, 5, 10**6], ("Be brief.", "16")),
+        ([None, "x", True, [], {}, None], ("", "1024")),
+        ("nothing of ours", ("", "1024")),
+    ):
+        visitor.tab.evaluate("([name, kept]) => { localStorage[name] = JSON.stringify(kept); }", [KEPT, kept])
+        visitor.tab.reload()
+        assert tuple(control.input_value() for control in set_controls(visitor.tab)) == shown
+
+
 def test_clear_can_be_undone(visitor, square):
     visitor.upload(square)
     ask(visitor, "table")
