@@ -28,7 +28,16 @@ from session.decode import LENGTH, STOP, DraftDecoder, text_pieces, until_stop
 from session.media import MediaError
 from session.ov_model import MAX_LOGIT_ROWS, UnsupportedModelError, VisionLanguageModel
 from session.prefill import ENCODING, Estimate, Prefiller, PrefillPlan, Progress, certain_tokens
-from session.prompt import Prompt, SessionError, build_prompt, check_messages, check_question, content_parts
+from session.prompt import (
+    Prompt,
+    SessionError,
+    build_prompt,
+    check_messages,
+    check_question,
+    content_parts,
+    count_visual_tokens,
+    outline_prompt,
+)  # fmt: skip
 from session.sampling import SamplingParams
 from session.scheduler import Scheduler, Turn
 from session.structured import JsonSchemas
@@ -114,7 +123,7 @@ class ChatSession:
             messages, self._owner(visitor), max_visual_tokens, json_schema, continue_final_message, options
         )
         state = AnswerState(visitor)
-        return Answer(state, self._texts(state, request, progress))
+        return Answer(state, self._wanted_texts(state, request, progress))
 
     def prepare(
         self,
@@ -135,7 +144,10 @@ class ChatSession:
         *before, last = messages
         media = [part for part in content_parts(last) if part["type"] != "text"]
         owner = self._owner(visitor)
-        prompt = self._prompt([*before, {"role": last["role"], "content": media}], max_visual_tokens, owner)
+        try:
+            prompt = self._prompt([*before, {"role": last["role"], "content": media}], max_visual_tokens, owner, wanted)
+        except Interrupted:
+            return
         plan = PrefillPlan(prompt, self._model, owner)
         certain = certain_tokens(prompt, self.processor.tokenizer.eos_token_id)
         done = False
@@ -150,12 +162,14 @@ class ChatSession:
         self.prepare([{"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (64, 64))}]}])
 
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None, visitor: str = "") -> Estimate:
-        """What it would take to answer `messages` if nothing of them were cached. Opens their files, runs no inference.
+        """What it would take to answer `messages` if nothing of them were cached: by the headers of their files, no
+        pixel is made and no inference run.
 
         Raises MediaError and SessionError as `stream` does, but the last message may be empty as yet.
         """
         check_messages(messages)
-        prompt = self._prompt(messages, max_visual_tokens, self._owner(visitor))
+        prompt = outline_prompt(self.processor, messages, self._media, max_visual_tokens, self._owner(visitor))
+        self._check_length(len(prompt.ids))
         visual_tokens = sum(item.tokens for item in prompt.media)
         seconds = self._prefiller.throughput.seconds(visual_tokens, len(prompt.ids))
         return Estimate(len(prompt.ids), visual_tokens, seconds)
@@ -172,17 +186,21 @@ class ChatSession:
 
     # ---- the path of one answer --------------------------------------------------------------------------------------
 
+    def _wanted_texts(self, state: AnswerState, request: Request, progress) -> Iterator[str]:
+        """Whoever stopped the answer does not want to hear about it."""
+        if state.wanted():
+            with contextlib.suppress(Interrupted):
+                yield from self._texts(state, request, progress)
+
     def _texts(self, state: AnswerState, request: Request, progress) -> Iterator[str]:
         """Messages → prompt → tokens → pieces of text."""
-        if not state.wanted():
-            return
         messages, begun = request.messages, ""
         if request.continue_final_message:
             messages, begun = split_final(messages)
         check_question(messages)
         params = SamplingParams.from_defaults(self._generation_config, request.options)
         constraint = self._schemas.constraint(request.json_schema, params.end_token_ids)
-        question = self._prompt(messages, request.max_visual_tokens, request.owner)
+        question = self._prompt(messages, request.max_visual_tokens, request.owner, state.wanted)
         tokenizer, stats = self.processor.tokenizer, state.stats
         written = self._written.new(request.owner, question, begun, tokenizer)
         prompt = replace(question, ids=[*question.ids, *written.tokens])
@@ -196,8 +214,7 @@ class ChatSession:
         stats.visual_tokens = sum(block.tokens for _, block in plan.blocks)
         stats.notes = tuple(dict.fromkeys(note for item in prompt.media for note in item.notes))
         tokens = self._tokens(state, plan, decoder, progress)
-        # Interrupted: whoever stopped the answer does not want to hear about it.
-        with contextlib.closing(tokens), contextlib.suppress(Interrupted):
+        with contextlib.closing(tokens):
             tokens_of_text = chain(written.pending, written.noting_tokens(tokens))
             pieces = text_pieces(tokens_of_text, tokenizer, is_cut=lambda: stats.finish_reason == LENGTH)
             if (yield from until_stop(params.stop_strings, written.noting_text(pieces))):
@@ -290,14 +307,18 @@ class ChatSession:
         """Of what is kept for `visitor`."""
         return "" if self._shared_cache else visitor
 
-    def _prompt(self, messages: list[dict], max_visual_tokens: int | None, owner: str) -> Prompt:
-        prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens, owner)
+    def _prompt(
+        self, messages: list[dict], max_visual_tokens: int | None, owner: str, wanted: Callable[[], bool]
+    ) -> Prompt:
+        """Raises SessionError before any pixel is made where it cannot fit."""
+        self._check_length(count_visual_tokens(messages, self._media, max_visual_tokens, owner))
+        prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens, owner, wanted)
         self._check_length(len(prompt.ids))
         return prompt
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self._model.context_length:
             raise SessionError(
-                f"This conversation is too long: {tokens} tokens, but the model reads "
+                f"This conversation is too long: at least {tokens} tokens, but the model reads "
                 f"{self._model.context_length}. Start a new one, or use fewer or smaller pictures."
             )

@@ -18,7 +18,8 @@ TEXT_THOUSANDTHS, JSON_PIXELS, JSON_THOUSANDTHS = "text, thousandths", "JSON, pi
 class Family:
     """name: for people. processor: the name of Transformers' class. patch_size: pixels of one side of a patch, which is
     what the vision encoder takes. box_format: one of the three above. times_in_text: whether each pair of a video's
-    frames has a place of its own in the prompt, behind its time as text ("<0.2 seconds>").
+    frames has a place of its own in the prompt, behind its time as text ("<0.2 seconds>"). smallest_frame_side: pixels
+    of a video's frame, below which its processor refuses it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Family:
     patch_size: int
     box_format: str
     times_in_text: bool = False
+    smallest_frame_side: int = 1
 
     @property
     def pixels_per_token(self) -> int:
@@ -36,7 +38,7 @@ class Family:
 FAMILIES = {  # by `model_type` in config.json
     "qwen2_vl": Family("Qwen2-VL", "Qwen2VLProcessor", 14, TEXT_THOUSANDTHS),
     "qwen2_5_vl": Family("Qwen2.5-VL", "Qwen2_5_VLProcessor", 14, JSON_PIXELS),
-    "qwen3_vl": Family("Qwen3-VL", "Qwen3VLProcessor", 16, JSON_THOUSANDTHS, times_in_text=True),
+    "qwen3_vl": Family("Qwen3-VL", "Qwen3VLProcessor", 16, JSON_THOUSANDTHS, True, smallest_frame_side=32),
 }
 MODEL_TYPES = tuple(FAMILIES)
 FAMILY_NAMES = "Qwen2-VL, Qwen2.5-VL and Qwen3-VL"  # the same for people
@@ -49,6 +51,28 @@ def family_of(processor) -> Family:
     """The family that `processor`, one of Transformers', belongs to; Qwen2-VL's for a class that is not known."""
     names = {family.processor: family for family in FAMILIES.values()}
     return names.get(type(processor).__name__, FAMILIES["qwen2_vl"])
+
+
+def counts_all_frames(processor) -> bool:
+    """Whether the `size` of `processor` is that of all frames of a video together: so it is with Qwen3-VL's."""
+    return type(processor).__name__ == "Qwen3VLVideoProcessor"
+
+
+def patch_grid(processor, frames: int, width: int, height: int, smallest: int, largest: int) -> tuple[int, int]:
+    """(height, width) in patches of what `processor`, for pictures or for videos, makes of so many frames of this size.
+
+    smallest, largest: pixels, as its `size` has them. Computed by Transformers' own rule (`smart_resize`): Qwen3-VL's
+    videos have one that looks at the number of frames.
+    """
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+    from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize as smart_resize_video
+
+    side = processor.patch_size * processor.merge_size
+    if counts_all_frames(processor):
+        sides = smart_resize_video(frames, height, width, processor.temporal_patch_size, side, smallest, largest)
+    else:
+        sides = smart_resize(height, width, side, smallest, largest)
+    return sides[0] // processor.patch_size, sides[1] // processor.patch_size
 
 
 def is_practice_model(config) -> bool:

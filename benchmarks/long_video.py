@@ -1,7 +1,7 @@
 """A video of 20 minutes, asked about from its file: `python -m benchmarks long-video MODEL_DIR`.
 
-The session decodes all of it, keeps the frames that `session.media` states (MAX_FRAMES), and answers about these. Not
-here: what more frames would cost (`video.py`), whether the answer is right.
+The session decodes what it needs of it, keeps a few frames, and answers about these. Not here: what more frames would
+cost (`video.py`), whether the answer is right.
 """
 
 import argparse
@@ -24,18 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from benchmarks.engines.session import Engine
-    from session.media import MAX_FRAMES
+    from session.vision_inputs import sampling_of
 
     frames = int(options.minutes * 60 * FPS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mp4"
         write_video(path, frames)
         engine = Engine(options.model_dir)
-        content = [{"type": "video", "video": str(path)}, {"type": "text", "text": QUESTION}]
+        part = {"type": "video", "video": str(path)}
+        kept = sampling_of(engine.session.processor, part).count(options.minutes * 60)
+        content = [part, {"type": "text", "text": QUESTION}]
         reply = engine.ask([{"role": "user", "content": content}], NEW_TOKENS)
     print(
         f"{options.minutes:g} minutes ({frames} frames of {WIDTH} × {HEIGHT}), "
-        f"{MAX_FRAMES} kept: {reply.visual_tokens} visual tokens, first token after {reply.first_token_s:.1f} s, "
+        f"{kept} kept: {reply.visual_tokens} visual tokens, first token after {reply.first_token_s:.1f} s, "
         f"decoding and the first inference included; peak memory {peak_rss_mb():.0f} MB"
     )
     return 0

@@ -8,12 +8,15 @@ Not here: exporting what is not exported yet (`cmd_helper.export_if_needed`), ch
 
 from pathlib import Path
 
-from adapters.qwen_vl import FAMILIES, is_practice_model
+from adapters.qwen_vl import FAMILIES, counts_all_frames, is_practice_model
 from catalog.errors import ModelFolderError
 from catalog.hub import fetch_model, is_hub_id, look_up
 from catalog.model_folder import require_model_dir
 
 MIN_VISUAL_TOKENS, MAX_VISUAL_TOKENS = 256, 1280  # of a picture, as in the tutorial that this one follows
+FRAME_TOKENS = 128, 768  # of a pair of a video's frames, as in qwen-vl-utils
+VIDEO_TOKENS = 128, 2048  # of a whole video, where the processor counts so
+PRACTICE_FRAMES = 8  # that the practice model was trained with
 
 
 def open_model(source, device: str = "CPU", **options) -> tuple:
@@ -35,7 +38,7 @@ def open_model(source, device: str = "CPU", **options) -> tuple:
 
 
 def load_processor(folder, config):
-    """The processor in `folder`, with a chat template, and our budget of visual tokens for a picture.
+    """The processor in `folder`, with a chat template, and our budgets of visual tokens.
 
     config: the model's. Raises ModelFolderError where there is no chat template.
     """
@@ -49,6 +52,7 @@ def load_processor(folder, config):
             f"{folder} has no chat template, so nothing can be asked: copy chat_template.jinja or chat_template.json "
             "there from the model that it was exported from."
         )
+    _limit_videos(processor.video_processor, config)
     return processor
 
 
@@ -58,3 +62,18 @@ def _pixel_budget(config) -> dict[str, int]:
         return {}
     pixels_per_token = FAMILIES[config.model_type].pixels_per_token
     return {"min_pixels": MIN_VISUAL_TOKENS * pixels_per_token, "max_pixels": MAX_VISUAL_TOKENS * pixels_per_token}
+
+
+def _limit_videos(videos, config) -> None:
+    """Sets the size of frames that `videos`, a video processor, makes, or the most of them."""
+    if is_practice_model(config):
+        videos.max_frames = PRACTICE_FRAMES
+        return
+    side = videos.patch_size * videos.merge_size
+    if counts_all_frames(videos):  # two frames share their visual tokens, and both are counted
+        smallest, largest = (tokens * side**2 * videos.temporal_patch_size for tokens in VIDEO_TOKENS)
+    else:
+        smallest, largest = (tokens * side**2 for tokens in FRAME_TOKENS)
+    videos.size = {"shortest_edge": smallest, "longest_edge": largest}
+    if getattr(videos, "min_pixels", None):  # heeded before the size
+        videos.min_pixels, videos.max_pixels = smallest, largest

@@ -15,6 +15,7 @@ from chat_page.settings import Settings
 from chat_page.video_frames import find_frames
 from chat_session import ChatSession, MediaError, SessionError
 from session.prompt import content_parts
+from session.vision_inputs import sampling_of
 
 STOP_TIMEOUT_S = 2  # longest wait for an answer that is being stopped
 LOOK_S = 0.02  # between two looks whether it has ended
@@ -110,7 +111,7 @@ def _prepare(
         session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
         for part in content_parts(messages[-1]):
             if part["type"] == "video" and wanted():
-                find_frames(part["video"])
+                find_frames(part["video"], sampling_of(session.processor, part))
     except (SessionError, MediaError) as error:
         logger.info("not prefetched: %s", error)
     except Exception as error:

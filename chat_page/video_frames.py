@@ -8,7 +8,7 @@ import logging
 from collections import OrderedDict
 
 from adapters.gradio_internals import get_upload_folder, save_pil_to_cache
-from session.media import MediaError, load_video
+from session.media import MediaError, Sampling, load_video
 
 MAX_VIDEOS = 100  # whose frames are known
 THUMBNAIL = (240, 240)
@@ -22,12 +22,12 @@ def frames_of(path: str) -> list[tuple[float, str]]:
     return _known.get(path, [])
 
 
-def find_frames(path: str) -> None:
+def find_frames(path: str, sampling: Sampling) -> None:
     """Decodes the video, once. What is wrong with it is said when it is asked about."""
     if path in _known:
         return
     try:
-        video = load_video(path)
+        video = load_video(path, sampling)
         frames = []
         for number, frame in enumerate(video.frames):
             frame.thumbnail(THUMBNAIL)

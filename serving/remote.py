@@ -21,7 +21,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from chat_session import Answer, Estimate, MediaError, Progress, SessionError, Stats
 from serving.errors import BEGUN, BusyError, LostError
 from session.answer import AnswerState
-from session.prompt import build_prompt, check_messages, check_question, content_parts
+from session.prompt import check_messages, check_question, content_parts, outline_prompt
 from session.vision_inputs import MediaProcessor
 
 MAX_BYTES = 64 << 20  # of all files of a conversation: they cross with every question
@@ -71,7 +71,7 @@ class RemoteSession:
     def estimate(self, messages: list[dict], *, max_visual_tokens: int | None = None, visitor: str = "") -> Estimate:
         """As ChatSession.estimate, without the seconds: machines differ. What is kept here tells nobody anything."""
         check_messages(messages)
-        prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens)
+        prompt = outline_prompt(self.processor, messages, self._media, max_visual_tokens)
         return Estimate(len(prompt.ids), sum(item.tokens for item in prompt.media), None)
 
     @property

@@ -16,9 +16,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from serving.errors import RequestError
 from serving.media_parts import MAX_MEDIA, part_of
 from session.documents import MAX_PAGES
+from session.prompt import MAX_CHARACTERS
 
 MAX_MESSAGES = 1000
-MAX_CHARACTERS = 500_000  # of all texts: more than any context holds, and little enough to tokenize
 MAX_STOPS, MAX_STOP_CHARACTERS = 4, 200
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 # {field: (values that change nothing, what to do instead)}

@@ -10,6 +10,7 @@ its work is done under one lock. Of a PDF, only what is drawn is read: its scrip
 
 import contextlib
 import io
+import math
 import threading
 from collections.abc import Iterator
 
@@ -49,7 +50,7 @@ def parts_of(part: dict) -> list[dict]:
     said in the "notes" of the first picture. Raises MediaError.
     """
     source = part["document"]
-    count = page_count(source) or _raise_why_not(source)
+    count = count_pages(source)
     pages = part.get("pages") or range(1, min(count, MAX_PAGES) + 1)
     for page in pages:
         if not isinstance(page, int) or not 1 <= page <= count:
@@ -65,6 +66,11 @@ def parts_of(part: dict) -> list[dict]:
     return parts
 
 
+def count_pages(source) -> int:
+    """As `page_count`, but raises MediaError that says why where there are none."""
+    return page_count(source) or _raise_why_not(source)
+
+
 def load_page(source, page: int) -> Image.Image:
     """Page `page`, from 1 on, as RGB on white: of a PDF drawn at DPI, within MAX_PAGE_PIXELS. Raises MediaError."""
     try:
@@ -73,13 +79,32 @@ def load_page(source, page: int) -> Image.Image:
                 image.seek(page - 1)
                 return to_rgb(image.copy())
         with _pdf(source) as pdf:
-            width, height = pdf[page - 1].get_size()
-            scale = min(DPI / POINTS_PER_INCH, (MAX_PAGE_PIXELS / (width * height)) ** 0.5)
+            _, scale = _size_and_scale(pdf[page - 1])
             return to_rgb(pdf[page - 1].render(scale=scale).to_pil())
     except MediaError:
         raise
     except Exception as error:  # PDFium's and Pillow's decoders raise unrelated types on damaged files
         raise MediaError(f"Page {page} of this document is damaged. Please save it again.") from error
+
+
+def page_size(source, page: int) -> tuple[int, int]:
+    """(width, height) of what `load_page` returns; nothing is drawn. Raises MediaError."""
+    try:
+        if not _is_pdf(source):
+            with opened_image(source) as image:
+                image.seek(page - 1)
+                return image.size
+        with _pdf(source) as pdf:
+            size, scale = _size_and_scale(pdf[page - 1])
+            return tuple(math.ceil(side * scale) for side in size)
+    except Exception as error:
+        raise MediaError(f"Page {page} of this document is damaged. Please save it again.") from error
+
+
+def _size_and_scale(page: pypdfium2.PdfPage) -> tuple[tuple[float, float], float]:
+    """((width, height) in points, pixels for each)."""
+    width, height = page.get_size()
+    return (width, height), min(DPI / POINTS_PER_INCH, (MAX_PAGE_PIXELS / (width * height)) ** 0.5)
 
 
 @contextlib.contextmanager

@@ -7,18 +7,21 @@ to the model's patches (its processor does that), videos (`session.videos`), the
 import contextlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from session.answer import Interrupted
 from session.sources import MediaError, opened
 
 MAX_PIXELS = 64_000_000  # of a picture in memory: 192 MB as RGB
 MAX_STATED_PIXELS = 400_000_000  # of a JPEG, which can be decoded at an eighth of its size: phones make 200
 NEEDED_PIXELS = 16_000_000  # larger JPEGs are decoded at a half, a quarter or an eighth: no model takes as many
 MAX_ASPECT = 200  # longer side to shorter side; Qwen2-VL's own processor refuses more
-MAX_ANIMATION_FRAMES = 2000
+MAX_ANIMATION_FRAMES = 2000  # each of which is decoded
+MAX_ANIMATION_PIXELS = 8_000_000_000  # of all of them: what is behind is not looked at
+USUAL_FRAME_MS = 100
 MAX_BARE_PNG_BYTES = 256 << 20  # of a PNG that is read whole, to leave chunks out; what is behind is missing
 CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"acTL", b"fcTL", b"fdAT")  # of a PNG's pixels
 # Formats that Pillow decodes by itself, and HEIF by its plugin. EPS would start another program.
@@ -27,6 +30,7 @@ HEIC_HELP = (
     "This is a HEIC picture, as iPhones make them, and the package that opens it (pillow-heif) is not installed. "
     "Share the picture as a JPEG: on the phone, Settings, Camera, Formats, Most Compatible."
 )
+ORIENTATION, TURNED = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that mean a quarter of a turn
 CUT_OFF = "a picture's file ends too early, its last part is missing"
 
 _global = threading.Lock()  # Pillow's limits are variables of its modules
@@ -43,32 +47,43 @@ def load_image(source, notes: list[str] | None = None) -> Image.Image:
         return to_rgb(source)
     if isinstance(source, np.ndarray):
         return to_rgb(_of_array(source))
-    try:
-        with opened_image(source) as image:
-            return to_rgb(_loaded(image, notes))
-    except MediaError:
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise MediaError(_why_unknown(source)) from error
-    except Exception as error:  # on damaged files, Pillow's decoders raise a dozen unrelated types
-        raise MediaError("This picture is damaged or incomplete. Please save it again, or try another.") from error
+    with _plain_errors(source), opened_image(source) as image:
+        return to_rgb(_loaded(image, notes))
 
 
-def frames_of_animation(source, limit: int) -> list[tuple[float, Image.Image]]:
+def image_size(source) -> tuple[int, int]:
+    """(width, height) of what `load_image` returns, by the header: no pixel is decoded. Raises MediaError."""
+    if isinstance(source, Image.Image):
+        return source.size
+    if isinstance(source, np.ndarray):
+        return _of_array(source).size
+    with _plain_errors(source), opened_image(source) as image:
+        _limit_size(image)
+        width, height = image.size
+        turned = False
+        with contextlib.suppress(Exception):  # a broken block of EXIF says nothing about the pixels
+            turned = image.getexif().get(ORIENTATION, 1) in TURNED
+        return (height, width) if turned else (width, height)
+
+
+def frames_of_animation(
+    source, limit: int, wanted: Callable[[], bool] = lambda: True
+) -> list[tuple[float, Image.Image]]:
     """(seconds, picture) of up to `limit` frames of an animated GIF, WebP, PNG or AVIF, evenly over its time; an empty
-    list for what is no animation. Raises MediaError.
+    list for what is no animation. Raises MediaError, and Interrupted once they are not `wanted` any more.
     """
     try:
         with opened_image(source) as image:
-            count = min(getattr(image, "n_frames", 1), MAX_ANIMATION_FRAMES)
-            if count < 2 or image.format in ("MPO", "TIFF"):
+            count = _frame_count(image)
+            if count < 2:
                 return []
-            _check_size(*image.size)
             starts, at = [], 0.0
             for number in range(count):
+                if not wanted():
+                    raise Interrupted
                 image.seek(number)
                 starts.append(at)
-                at += max(0.01, image.info.get("duration", 100) / 1000)
+                at += max(0.01, image.info.get("duration", USUAL_FRAME_MS) / 1000)
             moments = np.linspace(0, at, limit, endpoint=False)
             chosen = sorted({int(number) - 1 for number in np.searchsorted(starts, moments, "right")})
             found = []
@@ -78,15 +93,25 @@ def frames_of_animation(source, limit: int) -> list[tuple[float, Image.Image]]:
             return found
     except (MediaError, Image.UnidentifiedImageError):
         return []
+    except Interrupted:
+        raise
     except Exception as error:
         raise MediaError("This animation is damaged. Please save it again, or try another.") from error
 
 
+def animation_outline(source) -> tuple[int, float, tuple[int, int]] | None:
+    """(frames, about how many seconds, (width, height)) of an animation, by its headers; None for what is none. Never
+    raises: what is wrong is said where its frames are read.
+    """
+    with contextlib.suppress(Exception), opened_image(source) as image:
+        if (count := _frame_count(image)) > 1:
+            return count, count * image.info.get("duration", USUAL_FRAME_MS) / 1000, image.size
+    return None
+
+
 def is_animation(source) -> bool:
     """Whether a file is a picture that moves, by what is in it. Never raises."""
-    with contextlib.suppress(Exception), opened_image(source) as image:
-        return getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO", "TIFF")
-    return False
+    return animation_outline(source) is not None
 
 
 def is_image(source) -> bool:
@@ -132,13 +157,39 @@ def _without_limits() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _loaded(image: Image.Image, notes: list[str] | None) -> Image.Image:
-    """With its pixels, also where the file lacks its end."""
+@contextlib.contextmanager
+def _plain_errors(source) -> Iterator[None]:
+    """Whatever is raised inside becomes a MediaError."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise MediaError(_why_unknown(source)) from error
+    except Exception as error:  # on damaged files, Pillow's decoders raise a dozen unrelated types
+        raise MediaError("This picture is damaged or incomplete. Please save it again, or try another.") from error
+
+
+def _frame_count(image: Image.Image) -> int:
+    """How many frames of an animation are read; 1 for what is none. Raises MediaError where one is too large."""
+    if image.format in ("MPO", "TIFF") or (frames := getattr(image, "n_frames", 1)) < 2:
+        return 1
+    _check_size(*image.size)
+    return min(frames, MAX_ANIMATION_FRAMES, max(2, MAX_ANIMATION_PIXELS // (image.width * image.height)))
+
+
+def _limit_size(image: Image.Image) -> None:
+    """Before pixels: a large JPEG is decoded at a half, a quarter or an eighth; what stays too large is refused."""
     if image.format in ("JPEG", "MPO") and image.width * image.height > NEEDED_PIXELS:
         _check_size(*image.size, MAX_STATED_PIXELS)
         scale = (NEEDED_PIXELS / (image.width * image.height)) ** 0.5
         image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
     _check_size(*image.size)
+
+
+def _loaded(image: Image.Image, notes: list[str] | None) -> Image.Image:
+    """With its pixels, also where the file lacks its end."""
+    _limit_size(image)
     try:
         image.load()
     except OSError as error:

@@ -1,5 +1,6 @@
 """Pictures, videos and documents in: what all others import of how files are opened.
 
+    inspect("IMG_0001")           # MediaInfo: kind, size, length
     kind_of("IMG_0001")           # "image", "video" or "document", by what is in the file, or ""
     load_image("cat.heic")        # RGB, upright
     load_video("cat.mov").frames  # a few of them, evenly spaced in time
@@ -10,15 +11,47 @@ documents `session.documents`, the forms of a source `session.sources`. Whatever
 it was raised from has the details.
 """
 
-from session.documents import is_document
-from session.images import is_animation, is_image, load_image
+from dataclasses import dataclass
+
+from session.documents import count_pages, is_document, page_size
+from session.images import image_size, is_animation, is_image, load_image
 from session.sources import MediaError
-from session.videos import MAX_FRAMES, USUAL_FPS, Sampling, Video, as_video, is_video, load_video
+from session.videos import USUAL_FPS, Sampling, Video, as_video, is_video, load_video, outline_of
 
 __all__ = [
-    "MAX_FRAMES", "USUAL_FPS", "MediaError", "Sampling", "Video", "as_video", "is_animation", "kind_of", "load_image",
-    "load_video",
+    "USUAL_FPS", "MediaError", "MediaInfo", "Sampling", "Video", "as_video", "inspect",
+    "is_animation", "kind_of", "load_image", "load_video",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file states of itself. kind: "image", "video" or "document". width, height: pixels, of a picture, of a
+    frame as it is kept, or of the first page as it is drawn. frames, seconds: of a video. pages: of a document.
+    """
+
+    kind: str
+    width: int
+    height: int
+    frames: int = 1
+    seconds: float = 0.0
+    pages: int = 1
+
+
+def inspect(source) -> MediaInfo:
+    """By the headers of a file, and by what is in it, not by its name; no pixel is decoded. Raises MediaError.
+
+        inspect("IMG_0001.heic")  # MediaInfo(kind='image', width=3024, height=4032, …)
+
+    What a header states may be wrong: that a file opens says only `load_image`, `load_video` or `load_page`.
+    """
+    kind = kind_of(source)
+    if kind == "document":
+        return MediaInfo(kind, *page_size(source, 1), pages=count_pages(source))
+    if kind == "video":
+        outline = outline_of(source)
+        return MediaInfo(kind, outline.width, outline.height, outline.frames, outline.seconds)
+    return MediaInfo("image", *image_size(source))  # which says what is wrong with what is neither
 
 
 def kind_of(source) -> str:

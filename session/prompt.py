@@ -26,7 +26,8 @@ from session.vision_inputs import MediaItem, MediaProcessor
 
 ROLES = ("system", "user", "assistant")
 MAX_PAGES_OF_MESSAGE = 16  # of all its documents: a page is up to 24 MB of patches
-MAX_CHARACTERS = 10_000  # of one message by a user: some five pages
+MAX_CHARACTERS = 500_000  # of all texts: more than any context holds, and little enough to tokenize
+NOT_HEEDED = ("resized_height", "resized_width", "min_frames", "total_pixels")  # of qwen-vl-utils' names
 
 
 class SessionError(ValueError):
@@ -58,9 +59,11 @@ def check_messages(messages: list[dict]) -> None:
             raise SessionError(f"A message has the role {message['role']!r}; it must be one of {', '.join(ROLES)}.")
         for part in content_parts(message):
             _check_part(part)
-        length = sum(len(part.get("text", "")) for part in content_parts(message))
-        if message["role"] == "user" and length > MAX_CHARACTERS:
-            raise SessionError(f"This message has {length} characters; at most {MAX_CHARACTERS} fit. Shorten it.")
+    parts = [part for message in messages for part in content_parts(message) if part["type"] == "text"]
+    if (length := sum(len(part["text"]) for part in parts)) > MAX_CHARACTERS:
+        raise SessionError(
+            f"This conversation has {length} characters; at most {MAX_CHARACTERS} are read. Begin a new one."
+        )
     if not messages or messages[-1]["role"] != "user":
         raise SessionError("There is no question: the last message must be from the user.")
 
@@ -85,8 +88,9 @@ def build_prompt(
     media: MediaProcessor | None = None,
     max_visual_tokens: int | None = None,
     owner: str = "",
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Prompt:
-    """Tokens and media of `messages`. Raises MediaError.
+    """Tokens and media of `messages`. Raises MediaError; Interrupted once it is not `wanted` any more.
 
     media: a MediaProcessor that may know some of the files. max_visual_tokens, owner: see `MediaProcessor.process`.
 
@@ -94,7 +98,26 @@ def build_prompt(
     `processor(text=[template], images=..., videos=...)`.
     """
     media = media or MediaProcessor(processor)
-    stand_ins = _StandIns(lambda part: media.process(part, max_visual_tokens, owner))
+    return _prompt(processor, messages, lambda part: media.process(part, max_visual_tokens, owner, wanted))
+
+
+def outline_prompt(
+    processor, messages: list[dict], media: MediaProcessor, max_visual_tokens: int | None = None, owner: str = ""
+) -> Prompt:
+    """As `build_prompt`, but no pixel is made: its media have their grids alone, by the headers of their files."""
+    return _prompt(processor, messages, lambda part: media.measure(part, max_visual_tokens, owner))
+
+
+def count_visual_tokens(
+    messages: list[dict], media: MediaProcessor, max_visual_tokens: int | None = None, owner: str = ""
+) -> int:
+    """Of all pictures and videos of `messages`, by the headers of their files. Raises MediaError."""
+    parts = [part for message in messages for part in without_documents(content_parts(message))]
+    return sum(media.measure(part, max_visual_tokens, owner).tokens for part in parts if part["type"] != "text")
+
+
+def _prompt(processor, messages: list[dict], process: Callable[[dict], MediaItem]) -> Prompt:
+    stand_ins = _StandIns(process)
     skeleton = []
     for message in messages:
         content = [stand_ins.replace(part) for part in without_documents(content_parts(message))]
@@ -147,6 +170,8 @@ def _check_part(part: dict) -> None:
         raise SessionError(f"A message has a part of type {kind!r}; there are text, image, video and document.")
     if kind == "text" and not isinstance(part["text"], str):
         raise SessionError(f"A text in a message is a {type(part['text']).__name__}; it must be a string.")
+    if ignored := [name for name in NOT_HEEDED if part.get(name) is not None]:
+        raise SessionError(f"{ignored[0]} is not heeded here: use min_pixels, max_pixels, nframes or max_frames.")
 
 
 def _tokenize(processor, skeleton: list[dict], stand_ins: _StandIns) -> list[int]:

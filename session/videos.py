@@ -6,7 +6,8 @@ resizing to the model's patches, single pictures (`session.images`), the forms o
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -14,17 +15,22 @@ import numpy as np
 from PIL import Image
 
 from adapters.qwen_vl import PIXELS_PER_TOKEN
+from session.answer import Interrupted
 from session.hdr import is_hdr, to_sdr
-from session.images import MAX_ASPECT, frames_of_animation, load_image
+from session.images import MAX_ASPECT, animation_outline, frames_of_animation, image_size, load_image
 from session.sources import MediaError, opened
 
 MAX_VIDEO_PIXELS = 36_000_000  # of one frame of a video: 8K
-MAX_FRAMES = 8  # given to the model, which encodes them in pairs: at most 1024 visual tokens a video
+# Given to the model where a message says nothing else: USUAL_FPS a second within these. The model encodes them in pairs
+# of at most 256 visual tokens, so a video takes at most 2048.
+MIN_FRAMES, MAX_FRAMES = 8, 16
 MAX_ASKED_FRAMES = 768  # that a message may ask for, as in qwen-vl-utils
 MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
+MAX_DECODED_PIXELS = 72_000 * 1920 * 1080  # the same in Full HD
+MAX_DECODING_S = 300.0  # on whatever machine
 MAX_BROKEN = 500  # packets in a row that do not decode
 FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
-KEPT_FRAMES = 8  # times those that are wanted: which of them are evenly spaced is known at the end
+KEPT_FRAMES = 448  # besides those that are wanted, at most 7 for each: which are evenly spaced is known at the end
 TIMES_ARE_OFF_S = 0.02  # what files state, a little late and early
 SECONDS_PER_SEEK = 10.0  # of a video that are worth one search: encoders put a key frame into every few seconds
 MAX_SOUGHT = 10_000  # frames decoded in all searches together; with fewer key frames, decoding all is cheaper
@@ -48,8 +54,8 @@ class Video:
 class Sampling:
     """Which frames of a video are wanted, by qwen-vl-utils' names (https://github.com/QwenLM/Qwen2.5-VL).
 
-    nframes: exactly so many, if there are as many; fps: so many a second, at most max_frames. video_start, video_end:
-    seconds.
+    nframes: exactly so many, if there are as many; fps: so many a second, at most max_frames; with neither, USUAL_FPS a
+    second, at least MIN_FRAMES and at most max_frames. video_start, video_end: seconds.
     """
 
     nframes: int | None = None
@@ -59,10 +65,14 @@ class Sampling:
     video_end: float = math.inf
 
     @classmethod
-    def of_part(cls, part: dict) -> "Sampling":
-        """What a message's part says beside its video. Raises MediaError for values that are none."""
-        named = {name: part[name] for name in ("nframes", "max_frames") if part.get(name) is not None}
-        for name, value in named.items():
+    def of_part(cls, part: dict, max_frames: int = MAX_FRAMES) -> "Sampling":
+        """What a message's part says beside its video; max_frames: where it says nothing. Raises MediaError for values
+        that are none.
+        """
+        named = {"max_frames": max_frames}
+        stated = {name: part[name] for name in ("nframes", "max_frames") if part.get(name) is not None}
+        named |= stated
+        for name, value in stated.items():
             if not isinstance(value, int) or not 1 <= value <= MAX_ASKED_FRAMES:
                 raise MediaError(f"{name} is {value!r}; it must be a number from 1 to {MAX_ASKED_FRAMES}.")
         for name in ("fps", "video_start", "video_end"):
@@ -70,7 +80,7 @@ class Sampling:
                 if not isinstance(value, int | float) or not 0 <= value < math.inf or (name == "fps" and not value):
                     raise MediaError(f"{name} is {value!r}; it must be a number above 0.")
                 named[name] = value
-        if "fps" in named and "max_frames" not in named:
+        if "fps" in named and "max_frames" not in stated:
             named["max_frames"] = MAX_ASKED_FRAMES
         return cls(**named)
 
@@ -78,43 +88,75 @@ class Sampling:
         """Frames of a video that lasts so long."""
         if self.nframes:
             return self.nframes
-        return min(self.max_frames, max(1, round(self.fps * seconds))) if self.fps else self.max_frames
+        least, per_second = (1, self.fps) if self.fps else (MIN_FRAMES, USUAL_FPS)
+        return min(self.max_frames, max(least, round(per_second * seconds)))
+
+    @property
+    def kept(self) -> int:
+        """How many frames to keep until it is known which of them are evenly spaced."""
+        wanted = self.nframes or self.max_frames
+        return wanted + min(7 * wanted, KEPT_FRAMES)
 
 
-def load_video(source, sampling: Sampling | int = MAX_FRAMES) -> Video:
+@dataclass(frozen=True)
+class Outline:
+    """What the header of a video states: seconds, frames in all, and the size of those that `load_video` returns."""
+
+    seconds: float
+    frames: int
+    width: int
+    height: int
+
+
+def outline_of(source) -> Outline:
+    """Decodes nothing. What a header states may be wrong. Raises MediaError."""
+    if animated := animation_outline(source):
+        frames, seconds, size = animated
+        return Outline(seconds, frames, *_within(*size))
+    with _opened_video(opened(source, "video")) as (container, stream):
+        seconds = float(_stated_seconds(container, stream))
+        frames = stream.frames or round(seconds * float(stream.average_rate or 0)) or MAX_DECODED
+        ratio = float(stream.sample_aspect_ratio or 1)
+        return Outline(seconds, frames, *_shown_size(stream.width, stream.height, ratio))
+
+
+def load_video(
+    source, sampling: Sampling | int = MAX_FRAMES, wanted: Callable[[], bool] = lambda: True
+) -> Video:
     """Frames of a video file or an animated picture, evenly spaced in time over its whole length. Raises MediaError.
 
     source: a path, a file's bytes, an open file, a file:// or data: address. sampling: or simply the most frames.
-    Memory is bounded by their number; time is that of decoding the file once, or, of a long one, of decoding from the
-    key frames before those that are wanted. What does not decode is left out; a file of which nothing does is refused.
+    wanted: asked before each frame; raises Interrupted once the video is not wanted any more. Memory is bounded by the
+    number of frames; time is that of decoding the file once, or, of a long one, of decoding from the key frames before
+    those that are wanted. What does not decode is left out; a file of which nothing does is refused.
     """
     sampling = Sampling(max_frames=sampling) if isinstance(sampling, int) else sampling
     file = opened(source, "video")
-    most = KEPT_FRAMES * max(sampling.nframes or 0, sampling.max_frames)
-    if animated := frames_of_animation(source, most):
-        return _video([(at, _reduced(image)) for at, image in animated], len(animated), sampling)
-    try:
-        with av.open(file, options=_FFMPEG, metadata_errors="replace") as container:
-            stream = _video_stream(container)
-            if sought := _sought(container, stream, sampling):
-                return sought
-            return _video(*_thinned(_decoded(container, stream, sampling), most), sampling)
-    except MediaError:
-        raise
-    except Exception as error:  # FFmpeg's errors, the system's, and what odd values in a file do to PyAV
-        raise MediaError("This video is damaged, or of a kind that cannot be read. Try an MP4.") from error
+    if animated := frames_of_animation(source, sampling.kept, wanted):
+        return _video([(at, image.resize(_within(*image.size))) for at, image in animated], len(animated), sampling)
+    with _opened_video(file) as (container, stream):
+        if sought := _sought(container, stream, sampling, wanted):
+            return sought
+        frames = _bounded(_decoded(container, stream, sampling), wanted)
+        return _video(*_thinned(frames, sampling.kept), sampling)
 
 
 def as_video(frames: Iterable, fps: float) -> Video:
     """A Video of pictures in memory, checked as files are. Raises MediaError."""
     images = [load_image(frame) for frame in frames]
-    if not images:
-        raise MediaError("This video has no frames.")
+    outline_of_frames(images, fps)
     if len({image.size for image in images}) > 1:
         raise MediaError("The frames of a video must all have the same size.")
+    return Video(images, fps)
+
+
+def outline_of_frames(frames: list, fps: float) -> Outline:
+    """Of pictures in memory, or files of pictures. Raises MediaError where they make no video."""
+    if not frames:
+        raise MediaError("This video has no frames.")
     if not isinstance(fps, int | float) or not 0 < fps < math.inf:
         raise MediaError(f"The fps of a video are {fps!r}; they must be a number above 0.")
-    return Video(images, fps)
+    return Outline(len(frames) / fps, len(frames), *image_size(frames[0]))
 
 
 def is_video(source) -> bool:
@@ -129,6 +171,18 @@ def is_video(source) -> bool:
 def _moving(container: av.container.InputContainer) -> list[av.VideoStream]:
     """Its streams of moving pictures: cover art is none."""
     return [stream for stream in container.streams.video if not int(stream.disposition) & ATTACHED_PICTURE]
+
+
+@contextlib.contextmanager
+def _opened_video(file) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its stream of moving pictures. Whatever is raised inside becomes a MediaError."""
+    try:
+        with av.open(file, options=_FFMPEG, metadata_errors="replace") as container:
+            yield container, _video_stream(container)
+    except (MediaError, Interrupted):
+        raise
+    except Exception as error:  # FFmpeg's errors, the system's, and what odd values in a file do to PyAV
+        raise MediaError("This video is damaged, or of a kind that cannot be read. Try an MP4.") from error
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -164,20 +218,35 @@ def _decoded(container, stream, sampling: Sampling) -> Iterator[tuple[float | No
             yield frame.time, frame
 
 
-def _sought(container, stream, sampling: Sampling) -> Video | None:
+def _bounded(frames: Iterable, wanted: Callable[[], bool]) -> Iterator[tuple[float | None, av.VideoFrame]]:
+    """`frames` as long as they are wanted, within what may be decoded of one file: frames, pixels, and time."""
+    began, pixels = time.monotonic(), 0
+    for number, (at, frame) in enumerate(frames):
+        if not wanted():
+            raise Interrupted
+        pixels += frame.width * frame.height
+        if number >= MAX_DECODED or pixels > MAX_DECODED_PIXELS or time.monotonic() - began > MAX_DECODING_S:
+            raise MediaError(f"This video is too long: after {number} frames reading it was given up. Please cut it.")
+        yield at, frame
+
+
+def _stated_seconds(container, stream) -> float:
+    return stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+
+
+def _sought(container, stream, sampling: Sampling, wanted: Callable[[], bool]) -> Video | None:
     """What is seen at the moments that are wanted of a long video, each found from the key frame before it. None, and
     the file is at its beginning, where that would cost as much as decoding all, or where it lies about its length.
     """
-    stated = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
     begin = max(sampling.video_start, float((stream.start_time or 0) * stream.time_base))
-    end = min(sampling.video_end, begin + float(stated))
+    end = min(sampling.video_end, begin + float(_stated_seconds(container, stream)))
     count = sampling.count(end - begin)
     if not 1 < count < (end - begin) / SECONDS_PER_SEEK:
         return None
     moments = np.linspace(begin, end, count)
     found: list[tuple[float, Image.Image]] = []
     with contextlib.suppress(av.FFmpegError):
-        found = list(_at_moments(container, stream, moments))
+        found = list(_at_moments(container, stream, moments, wanted))
     if len(found) == count and end - found[-1][0] < SECONDS_PER_SEEK:
         size = found[0][1].size  # a stream may change its size on the way
         return Video([image.resize(size) for _, image in found], float((count - 1) / (end - begin)))
@@ -185,7 +254,9 @@ def _sought(container, stream, sampling: Sampling) -> Video | None:
     return None
 
 
-def _at_moments(container, stream, moments: np.ndarray) -> Iterator[tuple[float, Image.Image]]:
+def _at_moments(
+    container, stream, moments: np.ndarray, wanted: Callable[[], bool]
+) -> Iterator[tuple[float, Image.Image]]:
     """(seconds, picture) of what is seen at each moment, until there is nothing, or MAX_SOUGHT frames were decoded."""
     decoded = 0
     for moment in moments:
@@ -193,6 +264,8 @@ def _at_moments(container, stream, moments: np.ndarray) -> Iterator[tuple[float,
         latest = None
         for frame in container.decode(stream):
             decoded += 1
+            if not wanted():
+                raise Interrupted
             if frame.time is None or (latest and frame.time > moment) or decoded > MAX_SOUGHT:
                 break
             latest = frame
@@ -213,10 +286,8 @@ def _thinned(
     kept: list[tuple[float, Image.Image]] = []
     span, total = 0.0, 0
     latest: tuple[float, av.VideoFrame] | None = None
-    for time, frame in frames:
-        if total >= MAX_DECODED:
-            raise MediaError(f"This video is too long: at most {MAX_DECODED} frames can be read. Please cut it.")
-        at = total / USUAL_FPS if time is None else time
+    for stated, frame in frames:
+        at = total / USUAL_FPS if stated is None else stated
         total += 1
         if latest and (len(kept) == 0 or not span or latest[0] // span != at // span):
             kept.append((latest[0], _small(latest[1])))
@@ -254,16 +325,20 @@ def _small(frame: av.VideoFrame) -> Image.Image:
     """One frame straight to at most FRAME_PIXELS, as wide as it is shown, turned as the camera was held."""
     _check_size(frame.width, frame.height)
     ratio = float(frame.sample_aspect_ratio or 1) if hasattr(frame, "sample_aspect_ratio") else 1.0
-    shown = frame.width * (ratio if 1 / 8 < ratio < 8 else 1)
-    scale = min(1.0, (FRAME_PIXELS / (shown * frame.height)) ** 0.5)
-    width, height = max(1, round(shown * scale)), max(1, round(frame.height * scale))
+    width, height = _shown_size(frame.width, frame.height, ratio)
     image = to_sdr(frame, width, height) if is_hdr(frame) else frame.to_image(width=width, height=height)
     return image.rotate(frame.rotation, expand=True)
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-    scale = min(1.0, (FRAME_PIXELS / (image.width * image.height)) ** 0.5)
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+def _shown_size(width: int, height: int, ratio: float) -> tuple[int, int]:
+    """Of a frame whose pixels are `ratio` times as wide as high."""
+    return _within(width * (ratio if 1 / 8 < ratio < 8 else 1), height)
+
+
+def _within(width: float, height: float) -> tuple[int, int]:
+    """At most FRAME_PIXELS, in the same shape."""
+    scale = min(1.0, (FRAME_PIXELS / (width * height)) ** 0.5)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _check_size(width: int, height: int) -> None:

@@ -5,20 +5,33 @@ question. Not here: opening files (`media`), the budget that models are opened w
 (`ov_model`), tokens of text (`prompt`).
 """
 
+import contextlib
 import functools
 import hashlib
+import math
 import os
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 
+from adapters.qwen_vl import counts_all_frames, family_of, patch_grid
+from session.answer import Interrupted
 from session.caches import LRUCache
-from session.documents import load_page
-from session.media import USUAL_FPS, MediaError, Sampling, as_video, load_image, load_video
+from session.documents import load_page, page_size
+from session.images import image_size
+from session.media import MediaError, load_image
+from session.videos import MAX_FRAMES, USUAL_FPS, Sampling, Video, as_video, load_video, outline_of, outline_of_frames
 
 # Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
 # by itself, except where a picture is 1 or 3 pixels high.
 _IMAGE_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_first"}
+OPTIONS = (  # of a part, which decide what becomes of its file
+    "page", "min_pixels", "max_pixels", "nframes", "fps", "max_frames", "video_start", "video_end",
+)  # fmt: skip
+POLL_S = 0.05  # between two looks whether what another thread makes is still wanted
 _VIDEO_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
 
 
@@ -92,6 +105,8 @@ class MediaProcessor:
     def __init__(self, processor, max_bytes: int = 0):
         self._processor = processor
         self._cache = LRUCache(max_bytes)
+        self._guard = threading.Lock()  # of what follows
+        self._locks: WeakValueDictionary[tuple, threading.Lock] = WeakValueDictionary()  # of what is being processed
 
     @property
     def bytes(self) -> int:
@@ -105,23 +120,57 @@ class MediaProcessor:
         per_token = _pixels_per_token(images)
         return images.size["shortest_edge"] // per_token, images.size["longest_edge"] // per_token
 
-    def process(self, part: dict, max_visual_tokens: int | None = None, owner: str = "") -> MediaItem:
-        """The media item of an image or video part of a message. Raises MediaError.
+    def process(
+        self,
+        part: dict,
+        max_visual_tokens: int | None = None,
+        owner: str = "",
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> MediaItem:
+        """The media item of an image or video part of a message. Raises MediaError; Interrupted once it is not `wanted`
+        any more.
 
         max_visual_tokens: for a picture, or for each temporal slice of a video; by default as many as the processor is
-        set to. owner: the visitor whose kept patches may serve.
+        set to. owner: the visitor whose kept patches may serve. Who asks for the same at the same time waits for it.
         """
         make = _process_image if part["type"] == "image" else _process_video
-        identity = _identity(part[part["type"]])
-        if identity is None:
-            return make(self._processor, part, max_visual_tokens)
-        key = (owner, part["type"], identity, max_visual_tokens, part.get("min_pixels"), part.get("max_pixels"),
-               part.get("page"))  # fmt: skip
-        item = self._cache.get(key)
-        if item is None:
-            item = make(self._processor, part, max_visual_tokens)
-            self._cache.put(key, item)
-        return item
+        key = _key(part, max_visual_tokens, owner)
+        if key is None:
+            return make(self._processor, part, max_visual_tokens, wanted)
+        with self._processing(key, wanted):
+            item = self._cache.get(key)
+            if item is None:
+                item = make(self._processor, part, max_visual_tokens, wanted)
+                self._cache.put(key, item)
+            return item
+
+    def measure(self, part: dict, max_visual_tokens: int | None = None, owner: str = "") -> MediaItem:
+        """As `process`, but without patches, by the file's header: no pixel is made. Of a video, a header can be wrong.
+        Raises MediaError.
+        """
+        key = _key(part, max_visual_tokens, owner)
+        known = self._cache.get(key) if key else None
+        return known or _measured(self._processor, part, max_visual_tokens)
+
+    @contextlib.contextmanager
+    def _processing(self, key: tuple, wanted: Callable[[], bool]) -> Iterator[None]:
+        """One at a time for each key."""
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.Lock())
+        while not lock.acquire(timeout=POLL_S):
+            if not wanted():
+                raise Interrupted
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _key(part: dict, max_visual_tokens: int | None, owner: str) -> tuple | None:
+    """Of the cache; None for what is not kept."""
+    identity = _identity(part[part["type"]])
+    options = tuple((name, part.get(name)) for name in OPTIONS)
+    return identity and (owner, part["type"], identity, max_visual_tokens, options)
 
 
 def _identity(source) -> tuple | None:
@@ -141,9 +190,14 @@ def _pixels_per_token(processor) -> int:
     return (processor.patch_size * processor.merge_size) ** 2
 
 
-def _size_option(processor, part: dict, max_visual_tokens: int | None) -> dict:
-    """The argument that keeps a picture or a frame within its visual tokens, and within the pixels that the part itself
-    states, by qwen-vl-utils' names.
+def sampling_of(processor, part: dict) -> Sampling:
+    """Which frames are taken of the video of `part`. Raises MediaError."""
+    return Sampling.of_part(part, min(MAX_FRAMES, processor.video_processor.max_frames))
+
+
+def _size_option(processor, part: dict, max_visual_tokens: int | None, frames: int = 1) -> dict:
+    """The arguments that keep a picture, or each of `frames`, within its visual tokens, and within the pixels that the
+    part itself states, by qwen-vl-utils' names; none where nothing is stated.
     """
     if max_visual_tokens is not None and max_visual_tokens < 1:
         raise MediaError(f"A picture cannot be seen with {max_visual_tokens} visual tokens; it takes one at least.")
@@ -156,11 +210,55 @@ def _size_option(processor, part: dict, max_visual_tokens: int | None) -> dict:
     largest = max(per_token, min(most or [processor.size["longest_edge"]]))
     smallest = stated.get("min_pixels", processor.size["shortest_edge"])
     smallest = min(largest, smallest)
+    if counts_all_frames(processor):
+        even = frames + frames % processor.temporal_patch_size
+        smallest, largest = smallest * even, largest * even
+    option = {"size": {"shortest_edge": smallest, "longest_edge": largest}}
     # Where a video processor was loaded with min_pixels and max_pixels, it heeds those and not its size.
-    return {"size": {"shortest_edge": smallest, "longest_edge": largest}, "min_pixels": smallest, "max_pixels": largest}
+    if getattr(processor, "min_pixels", None):
+        option |= {"min_pixels": smallest, "max_pixels": largest}
+    return option
 
 
-def _process_image(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
+def _measured(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
+    """An item with its grid alone."""
+    if part["type"] == "image":
+        images, page = processor.image_processor, part.get("page")
+        size = page_size(part["image"], page) if page else image_size(part["image"])
+        grid = (1, *_grid(images, 1, size, _size_option(images, part, max_visual_tokens)))
+        return MediaItem("image", {"image_grid_thw": torch.tensor([grid])}, images.merge_size)
+    videos, source = processor.video_processor, part["video"]
+    if isinstance(source, list | tuple):
+        outline = outline_of_frames(source, part.get("fps", USUAL_FPS))
+        count = outline.frames
+    else:
+        outline = outline_of(source)
+        count = max(1, min(sampling_of(processor, part).count(outline.seconds), outline.frames))
+    fps = count / outline.seconds if outline.seconds else USUAL_FPS
+    size = _large_enough(processor, outline.width, outline.height)
+    pairs = -(-count // videos.temporal_patch_size)
+    grid = (pairs, *_grid(videos, count, size, _size_option(videos, part, max_visual_tokens, count)))
+    times = _times_of_pairs(count, fps, videos.temporal_patch_size)
+    return MediaItem("video", {"video_grid_thw": torch.tensor([grid])}, videos.merge_size, times=times)
+
+
+def _grid(processor, frames: int, size: tuple[int, int], option: dict) -> tuple[int, int]:
+    """(height, width) in patches of pictures or frames of `size`."""
+    sides = option.get("size", processor.size)
+    smallest = option.get("min_pixels") or getattr(processor, "min_pixels", None) or sides["shortest_edge"]
+    largest = option.get("max_pixels") or getattr(processor, "max_pixels", None) or sides["longest_edge"]
+    return patch_grid(processor, frames, *size, smallest, largest)
+
+
+def _large_enough(processor, width: int, height: int) -> tuple[int, int]:
+    """For a frame: as large as its processor takes at least."""
+    scale = family_of(processor).smallest_frame_side / min(width, height)
+    return (math.ceil(width * scale), math.ceil(height * scale)) if scale > 1 else (width, height)
+
+
+def _process_image(processor, part: dict, max_visual_tokens: int | None, wanted: Callable[[], bool]) -> MediaItem:
+    if not wanted():
+        raise Interrupted
     images = processor.image_processor
     size = _size_option(images, part, max_visual_tokens)
     notes: list[str] = [*part.get("notes", ())]
@@ -170,14 +268,19 @@ def _process_image(processor, part: dict, max_visual_tokens: int | None) -> Medi
     return MediaItem("image", dict(inputs), images.merge_size, tuple(notes))
 
 
-def _process_video(processor, part: dict, max_visual_tokens: int | None) -> MediaItem:
+def _process_video(processor, part: dict, max_visual_tokens: int | None, wanted: Callable[[], bool]) -> MediaItem:
     """Frames are sampled already; their times go along for models whose positions depend on them (Qwen2.5-VL)."""
     videos, source = processor.video_processor, part["video"]
     are_frames = isinstance(source, list | tuple)
-    video = as_video(source, part.get("fps", USUAL_FPS)) if are_frames else load_video(source, Sampling.of_part(part))
+    if are_frames:
+        video = as_video(source, part.get("fps", USUAL_FPS))
+    else:
+        video = load_video(source, sampling_of(processor, part), wanted)
+    if (size := _large_enough(processor, *video.frames[0].size)) != video.frames[0].size:
+        video = Video([frame.resize(size) for frame in video.frames], video.fps)
     count = len(video.frames)
     metadata = {"fps": video.fps, "total_num_frames": count, "duration": count / video.fps}
-    size = _size_option(videos, part, max_visual_tokens)
+    size = _size_option(videos, part, max_visual_tokens, count)
     inputs = dict(videos(videos=[video.frames], video_metadata=[metadata], **_VIDEO_OPTIONS, **size))
     # Qwen2.5-VL's processor adds this to what its video processor returns.
     if "second_per_grid_ts" in processor.model_input_names:

@@ -156,8 +156,9 @@ BAD_MESSAGES = {
     "empty text": ([{"role": "user", "content": ""}], "is empty"),
     "blank text": ([user(text(" \n\t"))], "is empty"),
     "no content": ([{"role": "user", "content": None}], "is empty"),
-    "20 000 characters": ([{"role": "user", "content": "a" * 20_000}], "has 20000 characters; at most 10000"),
-    "too long in parts": ([user(text("a" * MAX_CHARACTERS), text("b"))], "has 10001 characters"),
+    "too long in parts": ([user(text("a" * MAX_CHARACTERS), text("b"))], "has 500001 characters; at most 500000"),
+    "too long in all": ([{"role": "system", "content": "a" * MAX_CHARACTERS}, *HELLO], "has 50000[0-9] characters"),
+    "a size that is not heeded": ([user({**image("a.png"), "resized_height": 28})], "resized_height is not heeded"),
     "unknown role": ([{"role": "tool", "content": "x"}], "role 'tool'"),
     "unknown part": ([user({"type": "audio", "audio": "a.wav"})], "type 'audio'"),
     "part without its content": ([user({"type": "image"})], "type 'image'"),
@@ -174,9 +175,9 @@ def test_messages_that_cannot_be_answered_are_refused_before_the_model_is_asked(
     assert "".join(session.stream(HELLO)) == "Hi."
 
 
-def test_the_longest_message_fits():
+def test_a_long_message_fits():
     session = session_on(echoing(PROCESSOR))
-    assert "".join(session.stream([user(text("a" * MAX_CHARACTERS))], max_new_tokens=20_000)) == "a" * MAX_CHARACTERS
+    assert "".join(session.stream([user(text("a" * 10_000))], max_new_tokens=20_000)) == "a" * 10_000
 
 
 @pytest.mark.parametrize("block", [image("gone.png"), video("gone.mp4"), video([])])
