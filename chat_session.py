@@ -39,7 +39,7 @@ from session.prompt import (
     outline_prompt,
 )  # fmt: skip
 from session.sampling import SamplingParams
-from session.scheduler import Scheduler, Turn
+from session.scheduler import Scheduler, Turn, group_of
 from session.structured import JsonSchemas
 from session.vision_inputs import MediaProcessor
 
@@ -111,7 +111,8 @@ class ChatSession:
 
         Nothing happens before the first piece is asked for. `options` are those of `session.sampling.SamplingParams`,
         `max_visual_tokens` is for each picture (see `session.vision_inputs`). `visitor` names who asks: visitors get
-        equal shares of the time, and see nothing of each other. With a `json_schema`, or True for any object, the
+        equal shares of the time, and see nothing of each other; those whose names have the same beginning before a "/"
+        have one share together. With a `json_schema`, or True for any object, the
         answer is JSON of that schema (see `session.structured`). With `continue_final_message` the last message is an
         answer, and goes on where it ends. `progress` is called in the thread that asks for the first piece, while
         nobody else can compute: it has to be quick, and cannot ask the session for anything (RuntimeError).
@@ -122,7 +123,7 @@ class ChatSession:
         request = Request(
             messages, self._owner(visitor), max_visual_tokens, json_schema, continue_final_message, options
         )
-        state = AnswerState(visitor)
+        state = AnswerState(group_of(visitor))
         return Answer(state, self._wanted_texts(state, request, progress))
 
     def prepare(
@@ -153,7 +154,7 @@ class ChatSession:
         done = False
         while not done and wanted():
             if self._scheduler.is_idle():
-                done = self._prepare_more(plan, certain, wanted, visitor)
+                done = self._prepare_more(plan, certain, wanted, group_of(visitor))
             else:
                 time.sleep(POLL_S)
 
@@ -244,7 +245,7 @@ class ChatSession:
                 self._prefixes.release(prefix)
 
     def _turn(self, state: AnswerState, plan: PrefillPlan) -> Turn:
-        return self._scheduler.turn(state.wanted, plan, state.visitor)
+        return self._scheduler.turn(state.wanted, plan, state.group)
 
     def _prefill(self, state: AnswerState, prefix: CachedPrefix, plan: PrefillPlan, progress) -> np.ndarray:
         """Logits (1, vocabulary) of the prompt's last token. Others have their turn after every picture and every chunk
@@ -282,7 +283,7 @@ class ChatSession:
 
     # ---- preparing ---------------------------------------------------------------------------------------------------
 
-    def _prepare_more(self, plan: PrefillPlan, certain: int, wanted: Callable[[], bool], visitor: str) -> bool:
+    def _prepare_more(self, plan: PrefillPlan, certain: int, wanted: Callable[[], bool], group: str) -> bool:
         """Prefill the first `certain` tokens, unless an answer is asked for. Returns whether all are prefilled."""
 
         def may_go_on() -> bool:
@@ -291,7 +292,7 @@ class ChatSession:
             needed = [{answer.features_key(block) for _, block in answer.blocks} for answer in answers]
             return wanted() and all(encoding in keys for keys in needed)
 
-        with contextlib.suppress(Interrupted), self._scheduler.turn(may_go_on, visitor=visitor):
+        with contextlib.suppress(Interrupted), self._scheduler.turn(may_go_on, group=group):
             if self._prefixes.match(plan.keys[:certain], plan.owner) == certain:
                 return True
             prefix = self._prefixes.take(plan.keys[: certain + 1], plan.owner)

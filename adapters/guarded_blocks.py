@@ -1,7 +1,8 @@
 """A `gr.Blocks` that a stranger may meet: what it is asked is looked at before Gradio does anything with it.
 
 Here: what we put around and into Gradio's server, and when. Not here: who may ask (`adapters.request_guard`),
-what a component may get (`adapters.client_values`).
+what a component may get (`adapters.client_values`), who waits how long (`adapters.fair_queue`), whose conversation is
+kept (`adapters.tab_states`).
 
 Behaviours of Gradio 6.31 that its documentation does not promise: `Blocks.preprocess_data` gets what a client sent,
 before anything in it is fetched or converted; `launch` asks its own server whether it has started, through the
@@ -18,8 +19,11 @@ from collections.abc import AsyncIterator
 import gradio as gr
 
 from adapters.client_values import checked
+from adapters.fair_queue import FairQueue
 from adapters.loopback import LOOPBACK, reached_directly
+from adapters.open_streams import OpenStreams
 from adapters.request_guard import HOSTS_VARIABLE, RequestGuard, TrustedNames
+from adapters.tab_states import TabStates
 
 FILES_IN_UPLOAD = 8  # of the largest size that a file may have, in one request
 NO_MAX_FILE_BYTES = 2 << 30  # where `launch` is told of none
@@ -27,6 +31,16 @@ NO_MAX_FILE_BYTES = 2 << 30  # where `launch` is told of none
 
 class GuardedBlocks(gr.Blocks):
     """A page behind a RequestGuard, whose handlers get only values that a page of ours could have sent."""
+
+    def __init__(self, *args, **settings):
+        self._streams = OpenStreams()  # before Gradio makes its first queue
+        super().__init__(*args, **settings)
+
+    def queue(self, *args, **settings):
+        """As gr.Blocks.queue, but the queue is fair."""
+        super().queue(*args, **settings)
+        self._queue = FairQueue(self._streams, self._queue)
+        return self
 
     def launch(self, *args, **settings):
         """As gr.Blocks.launch; server_name has to be among the settings."""
@@ -38,8 +52,10 @@ class GuardedBlocks(gr.Blocks):
 
         @contextlib.asynccontextmanager
         async def guarded(app) -> AsyncIterator[None]:
+            app.state_holder = TabStates(self._streams)
+            app.state_holder.set_blocks(self)
             app.middleware_stack = RequestGuard(
-                app.middleware_stack, names, check_host=check_host,
+                self._streams(app.middleware_stack), names, check_host=check_host,
                 max_upload_bytes=FILES_IN_UPLOAD * (self.max_file_size or NO_MAX_FILE_BYTES),
             )  # fmt: skip
             yield

@@ -12,6 +12,7 @@ import gradio as gr
 from adapters.gradio_internals import keep_files, track_files
 from adapters.guarded_blocks import GuardedBlocks
 from adapters.loopback import LOOPBACK
+from adapters.uploads import delete_old, use_own_folder
 from chat_page.browser_state import BrowserStore
 from chat_page.examples import example_questions
 from chat_page.header import PRACTICE, is_practice, model_line
@@ -38,11 +39,13 @@ class ChatBlocks(GuardedBlocks):
     """Gradio's page with our LAUNCH settings for defaults, guarded against strangers."""
 
     def __init__(self):
+        use_own_folder()
         super().__init__(
             title="Qwen2-VL chat", analytics_enabled=False, delete_cache=(HOUR_S, MAX_FILE_AGE_S), fill_height=True
         )
 
     def launch(self, *args, **settings):
+        delete_old(MAX_FILE_AGE_S)  # of a page that crashed
         settings = {**LAUNCH, **settings}
         largest_mb = MAX_FILE_MB if settings["server_name"] in LOOPBACK else MAX_STRANGERS_FILE_MB
         return super().launch(*args, **{**limits(largest_mb), **settings})

@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import gradio as gr
+
+from adapters.open_streams import visitor_address
 from chat_page.messages import content_of_input, empty_input
 from chat_page.settings import Settings
 from chat_page.video_frames import find_frames
@@ -53,6 +56,10 @@ class TabState:
     stop_requested: bool = False
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
 
+    def asks_from(self, request: gr.Request) -> str:
+        """The visitor for a session: tabs of one address share their time (see `ChatSession.stream`)."""
+        return f"{visitor_address(request.client)}/tab {self.visitor}"
+
     def __deepcopy__(self, memo: dict) -> "TabState":
         """Gradio copies one for each tab; each has a name of its own."""
         return TabState()
@@ -67,7 +74,7 @@ def wait_for_end(tab: TabState) -> bool:
 
 
 def prefetch(
-    session: ChatSession, value: dict | None, before: list[dict], tab: TabState, settings: Settings
+    session: ChatSession, value: dict | None, before: list[dict], tab: TabState, settings: Settings, visitor: str
 ) -> Iterator[None]:
     """Encode the files of `value`, which the input box holds, behind the conversation `before`.
 
@@ -86,7 +93,7 @@ def prefetch(
         return not closed.is_set() and in_use and tab.prefetched == looked_at
 
     thread = threading.Thread(
-        target=_prepare, args=(session, before, value, settings, wanted, tab.visitor), name="chat page: prefetch",
+        target=_prepare, args=(session, before, value, settings, wanted, visitor), name="chat page: prefetch",
         daemon=True,
     )  # fmt: skip
     thread.start()

@@ -7,12 +7,14 @@ A question is shown at once; then its answer waits for its turn. So each has two
 conversation and needs no model, the second is the same for all and answers what the conversation ends with.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import gradio as gr
 
+from adapters.open_streams import visitor_address
 from chat_page.answering import is_growing, stream_conversation, with_continuation, with_question
 from chat_page.layout import ChatPage, notice_update
 from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty, unusable
@@ -27,6 +29,8 @@ IMMEDIATELY = {"queue": False, "show_progress": "hidden", "api_visibility": "pri
 # The same for what may have to tell of a problem: outside the queue, Gradio has no way to bring it to the page.
 TELLING = {**IMMEDIATELY, "queue": True, "concurrency_limit": None}
 MAX_PREFETCHING = 8  # tabs at a time; they take turns
+MAX_PREDICTING = 4  # costs at a time; who finds no place in PREDICTING_S sees the cost of before
+PREDICTING_S = 1.0
 STORE_S = 1.0  # between two times that the browser stores an answer that grows
 NOTHING = (UNCHANGED,) * 5  # for `page.conversation`
 STILL_WRITING = "An answer is being written. Stop it first, with Esc."
@@ -104,7 +108,7 @@ def connect_questions(page: ChatPage) -> list:
             return NOTHING
         return put(tab, before, lambda: with_continuation(before), notice)
 
-    def answer(tab: TabState, history, *settings):
+    def answer(request: gr.Request, tab: TabState, history, *settings):
         if not tab.asked:  # it was taken back meanwhile
             yield NOTHING  # what yields nothing at all empties its outputs
             return
@@ -112,7 +116,7 @@ def connect_questions(page: ChatPage) -> list:
         values, begun = Settings.from_controls(page.session, *settings), history[-1]["content"]
         try:
             conversations = stream_conversation(
-                page.session, history, values, lambda: tab.stop_requested, visitor=tab.visitor
+                page.session, history, values, lambda: tab.stop_requested, visitor=tab.asks_from(request)
             )
             with closing(conversations):
                 for new in conversations:
@@ -144,7 +148,9 @@ def connect_questions(page: ChatPage) -> list:
 def connect_typing(page: ChatPage) -> None:
     """What happens while a visitor types: files are looked at and encoded, and the cost is predicted."""
 
-    def look(value: dict | None, before: list[dict], tab: TabState, *settings) -> tuple:
+    predicting = threading.BoundedSemaphore(MAX_PREDICTING)
+
+    def look(request: gr.Request, value: dict | None, before: list[dict], tab: TabState, *settings) -> tuple:
         """A file that cannot be used leaves the box at once, and why is said; the others stay."""
         value = tab.in_input = value or empty_input()
         if value["files"] != tab.files_checked:
@@ -153,11 +159,19 @@ def connect_typing(page: ChatPage) -> None:
             if problems:
                 usable = {**value, "files": tab.files_checked}
                 return UNCHANGED, usable, notice_update(" ".join(problems.values()))
-        values = Settings.from_controls(page.session, *settings)
-        return predicted_cost(page.session, before, value, values, tab.visitor), UNCHANGED, UNCHANGED
+        if not predicting.acquire(timeout=PREDICTING_S):
+            return UNCHANGED, UNCHANGED, UNCHANGED
+        try:
+            values = Settings.from_controls(page.session, *settings)
+            return predicted_cost(page.session, before, value, values, tab.asks_from(request)), UNCHANGED, UNCHANGED
+        finally:
+            predicting.release()
 
-    def encode(value: dict | None, before: list[dict], tab: TabState, *settings) -> Iterator[None]:
-        yield from prefetch(page.session, value, before, tab, Settings.from_controls(page.session, *settings))
+    def encode(
+        request: gr.Request, value: dict | None, before: list[dict], tab: TabState, *settings
+    ) -> Iterator[None]:
+        values = Settings.from_controls(page.session, *settings)
+        yield from prefetch(page.session, value, before, tab, values, tab.asks_from(request))
 
     inputs = [page.input, page.history, page.tab, *page.settings]
     visual_tokens = page.settings[-1]
@@ -190,7 +204,7 @@ def add_endpoint(page: ChatPage) -> None:
         try:
             asked = with_question(before, len(before), message)
             for history in stream_conversation(
-                page.session, asked, settings, visitor=f"client {client.session_hash}"
+                page.session, asked, settings, visitor=f"{visitor_address(client.client)}/program {client.session_hash}"
             ):
                 yield history, history[-1]["content"]
         except (gr.Error, SessionError) as error:

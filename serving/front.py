@@ -16,6 +16,7 @@ from adapters import ray_serve
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY_VARIABLE = "SERVE_KEY"
+GRADIO_THREADS = 40  # its own default, for all that is no answer
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ASK_KEY = "Any user name; the password is the key that this server was started with."
 
@@ -117,7 +118,7 @@ def web(handle, args: argparse.Namespace, folder: Path, key: str):
 
     page.launch(
         server_name=args.host, server_port=args.port, auth=is_let_in if key else None, auth_message=ASK_KEY,
-        prevent_thread_lock=True,
+        prevent_thread_lock=True, max_threads=at_once + GRADIO_THREADS,
     )  # fmt: skip
     add_api(page, session, model_name(args.model), key)
     return page

@@ -22,6 +22,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
+from adapters.open_streams import visitor_address
 from chat_session import MediaError, SessionError, Stats
 from serving.errors import BusyError, LostError, RequestError
 from serving.request import ChatCompletionRequest, parse
@@ -65,7 +66,7 @@ def make_api(session, name: str, key: str = "") -> FastAPI:
         asked, messages = await asyncio.to_thread(_parsed, await _body(request))
         if asked.model != name:
             _no_such_model(asked.model, name)
-        address = request.client.host if request.client else ""
+        address = visitor_address(request.client)
         if under_way[address] >= MAX_OF_ONE_VISITOR:
             raise BusyError(f"{MAX_OF_ONE_VISITOR} requests of yours are under way: wait for one of them to end.")
         answer = session.stream(messages, visitor=_visitor(address, asked.user), **asked.options())
@@ -93,7 +94,7 @@ class Gate:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key):
             return
-        address = request.client.host if request.client else ""
+        address = visitor_address(request.client)
         if len(self._waiting) > 1000:  # addresses that failed: not for ever
             self._waiting.clear()
         async with self._waiting.setdefault(address, asyncio.Lock()):
@@ -174,8 +175,10 @@ def _parsed(body: bytes) -> tuple[ChatCompletionRequest, list[dict]]:
 
 
 def _visitor(address: str, user: str) -> str:
-    """Who shares what is cached, and nobody else: the same address and the same `user`."""
-    return "api " + hashlib.blake2b(f"{address}\0{user}".encode(), digest_size=12).hexdigest()
+    """Who shares what is cached, and nobody else: the same address and the same `user`. All of an address share their
+    time: `user` is what a client says of itself.
+    """
+    return f"{address}/api {hashlib.blake2b(user.encode(), digest_size=12).hexdigest()}"
 
 
 async def _events(request: Request, answer, threads: ThreadPoolExecutor, ended) -> AsyncIterator[str]:

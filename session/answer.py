@@ -63,7 +63,7 @@ class AnswerState:
     Answer without references is collected, and its generator closed.
     """
 
-    visitor: str = ""
+    group: str = ""  # of visitors who share their time with this one
     stats: Stats = field(default_factory=Stats)
     stopped: threading.Event = field(default_factory=threading.Event)
     started: float = 0.0  # time.perf_counter() when the first piece was asked for

@@ -18,6 +18,11 @@ POLL_S = 0.05  # between two checks whether the caller still wants its turn
 IDLE_S = 0.3  # without an answer that computes, before preparing goes on
 
 
+def group_of(visitor: str) -> str:
+    """Who shares their time with `visitor`: all whose names begin alike. "10.0.0.7/tab 1" -> "10.0.0.7" """
+    return visitor.partition("/")[0]
+
+
 class Turn:
     """Inside `with turn:` the model is ours, and what it computes is interrupted when it is no longer `wanted`.
 
@@ -25,10 +30,10 @@ class Turn:
     where this very thread has the turn already, for which it would wait for ever.
     """
 
-    def __init__(self, scheduler: "Scheduler", wanted: Callable[[], bool], plan: PrefillPlan | None, visitor: str):
+    def __init__(self, scheduler: "Scheduler", wanted: Callable[[], bool], plan: PrefillPlan | None, group: str):
         self.wanted = wanted
         self.plan = plan
-        self.visitor = visitor
+        self.group = group
         self.thread = threading.get_ident()
         self.granted = threading.Event()
         self.began = 0.0  # time.perf_counter() when it was granted
@@ -57,8 +62,8 @@ class Turn:
 class Scheduler:
     """Gives the model to one caller at a time, and knows which answers are under way.
 
-    Next is the visitor who has had the least time of late, and of one visitor's answers the one that has waited
-    longest. So a hundred answers of one visitor take no more from another than one would (start-time fair queueing,
+    Next is the group of visitors who have had the least time of late, and of their answers the one that has waited
+    longest. So a hundred answers of one group take no more from another than one would (start-time fair queueing,
     https://doi.org/10.1109/90.649569: a newcomer begins where those who wait stand now, not at nothing).
     """
 
@@ -66,14 +71,14 @@ class Scheduler:
         self._model = model
         self._lock = threading.Lock()  # of what follows
         self._turns: list[Turn] = []  # in the order in which they came; at most one of them is granted
-        self._used: dict[str, float] = {}  # visitor: seconds, from a beginning that all share
+        self._used: dict[str, float] = {}  # group: seconds, from a beginning that all share
         self._now = 0.0  # of the one who had the latest turn, in those seconds
         self._last_answer = 0.0  # time.monotonic() when an answer computed last
 
     def turn(
-        self, wanted: Callable[[], bool] = lambda: True, plan: PrefillPlan | None = None, visitor: str = ""
+        self, wanted: Callable[[], bool] = lambda: True, plan: PrefillPlan | None = None, group: str = ""
     ) -> Turn:
-        return Turn(self, wanted, plan, visitor)
+        return Turn(self, wanted, plan, group)
 
     def answers(self) -> tuple[PrefillPlan, ...]:
         """The plans of all answers that compute right now, or wait for their turn."""
@@ -112,8 +117,8 @@ class Scheduler:
                 return
             if turn.granted.is_set():
                 self._model.wanted = lambda: True
-                self._used[turn.visitor] = self._now + time.perf_counter() - turn.began
-                self._used = {visitor: used for visitor, used in self._used.items() if used > self._now}
+                self._used[turn.group] = self._now + time.perf_counter() - turn.began
+                self._used = {group: used for group, used in self._used.items() if used > self._now}
             if turn.plan is not None:
                 self._last_answer = time.monotonic()
             self._turns.remove(turn)
@@ -130,4 +135,4 @@ class Scheduler:
         turn.granted.set()
 
     def _stands_at(self, turn: Turn) -> float:
-        return max(self._now, self._used.get(turn.visitor, 0.0))
+        return max(self._now, self._used.get(turn.group, 0.0))

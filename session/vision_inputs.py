@@ -31,6 +31,7 @@ _IMAGE_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_first"}
 OPTIONS = (  # of a part, which decide what becomes of its file
     "page", "min_pixels", "max_pixels", "nframes", "fps", "max_frames", "video_start", "video_end",
 )  # fmt: skip
+MEASURED_BYTES = 24_000  # of grids, of 24 bytes each
 POLL_S = 0.05  # between two looks whether what another thread makes is still wanted
 _VIDEO_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
 
@@ -105,6 +106,7 @@ class MediaProcessor:
     def __init__(self, processor, max_bytes: int = 0):
         self._processor = processor
         self._cache = LRUCache(max_bytes)
+        self._measured = LRUCache(MEASURED_BYTES)
         self._guard = threading.Lock()  # of what follows
         self._locks: WeakValueDictionary[tuple, threading.Lock] = WeakValueDictionary()  # of what is being processed
 
@@ -149,8 +151,13 @@ class MediaProcessor:
         Raises MediaError.
         """
         key = _key(part, max_visual_tokens, owner)
-        known = self._cache.get(key) if key else None
-        return known or _measured(self._processor, part, max_visual_tokens)
+        known = key and (self._cache.get(key) or self._measured.get(key))
+        if known:
+            return known
+        item = _measured(self._processor, part, max_visual_tokens)
+        if key:
+            self._measured.put(key, item)
+        return item
 
     @contextlib.contextmanager
     def _processing(self, key: tuple, wanted: Callable[[], bool]) -> Iterator[None]:

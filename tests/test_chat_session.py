@@ -642,10 +642,10 @@ def test_a_shared_cache_serves_everybody():
     assert (stats.cached_tokens, stats.encoded_tokens) == (stats.prompt_tokens - 1, 0)
 
 
-def test_many_answers_of_one_visitor_take_no_more_from_another_than_one_would():
+def test_many_answers_of_one_group_take_no_more_from_another_than_one_would():
     said = PROCESSOR.tokenizer("a" * 200)["input_ids"]
     session = session_on(FakeModel(lambda inputs: said))
-    greedy = [session.stream(HELLO, visitor="greedy") for _ in range(20)]
+    greedy = [session.stream(HELLO, visitor=f"greedy/{number}") for number in range(20)]
     with ThreadPoolExecutor(20) as pool:
         running = [pool.submit(list, answer) for answer in greedy]
         while len(session.model.said) < 200:

@@ -247,7 +247,7 @@ def test_a_bad_file_is_explained_and_the_conversation_goes_on(page, tmp_path, na
 
 
 @pytest.mark.parametrize(("words", "says"), [
-    ("", "is empty"), (" \n ", "is empty"), ("a" * 600_000, "600000 characters; at most 500000"),
+    ("", "is empty"), (" \n ", "is empty"), ("a" * 600_000, "at most 500000 are read"),
 ])
 def test_a_bad_text_is_explained_and_the_conversation_goes_on(page, words, says):
     client = client_of(page)

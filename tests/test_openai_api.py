@@ -24,6 +24,7 @@ from serving.errors import BusyError, LostError
 from serving.openai_api import MAX_OF_ONE_VISITOR, add_api, make_api
 from serving.request import parse
 from session.answer import Answer, AnswerState
+from session.scheduler import group_of
 from tests.asgi import listening
 from tests.written_answers import WrittenSession, served_texts
 from tiny_model.scenes import Shape, draw
@@ -479,6 +480,7 @@ def test_visitors_share_nothing_and_one_user_of_an_address_is_one_visitor(client
         ask(client, user=user)
         visitors.append(session.options["visitor"])
     assert len(set(visitors)) == 3 and visitors[1] == visitors[3]
+    assert len(set(map(group_of, visitors))) == 1  # they share their time, whatever the client calls itself
 
 
 @pytest.mark.parametrize("stream", [False, True])

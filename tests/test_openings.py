@@ -148,6 +148,16 @@ def test_counting_four_thousand_pictures_takes_no_memory(int4_dir):
     assert tokens >= 4000 and grown_kb < 20_000
 
 
+def test_headers_are_read_once_for_each_file(processor, tmp_path, monkeypatch):
+    (path := tmp_path / "a.png").write_bytes(png())
+    read, real = [], vision_inputs.image_size
+    monkeypatch.setattr(vision_inputs, "image_size", lambda source: read.append(source) or real(source))
+    kept, part = MediaProcessor(processor), {"type": "image", "image": str(path)}
+    assert kept.measure(part).grid == kept.measure(part).grid and len(read) == 1
+    path.write_bytes(png((640, 480)))
+    assert kept.measure(part).tokens > 0 and len(read) == 2
+
+
 # ---- openings that end ----------------------------------------------------------------------------------------------
 
 

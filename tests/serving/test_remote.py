@@ -1,6 +1,8 @@
 """The stand-in says what a ChatSession in this process says, and behaves like one."""
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gradio_client import Client, handle_file
@@ -8,7 +10,10 @@ from gradio_client import Client, handle_file
 from chat_session import MediaError, SessionError
 from gradio_helper import make_demo
 from serving import remote as module
+from serving.errors import BEGUN
 from serving.remote import conversation_of, pack
+from serving.replica import Replica
+from session.answer import Answer, AnswerState
 from session.prefill import ENCODING, PREFILLING
 from tests.serving.conftest import asked, drawing, idle, wait_until
 
@@ -70,6 +75,40 @@ def test_stop_ends_the_answer_here_and_there(remote, handle):
     wait_until(lambda: idle(handle))
 
 
+def test_an_answer_that_was_stopped_before_it_began_is_not_sent(remote, monkeypatch):
+    monkeypatch.setattr(remote, "_replica_of", lambda *_, **__: pytest.fail("asked a replica"))
+    answer = remote.stream(asked())
+    answer.stop()
+    assert list(answer) == []
+
+
+def test_pieces_that_came_together_with_an_error_are_given_before_it():
+    """As where a replica writes several pieces in one breath, and then fails."""
+
+    class Failing:
+        def stream(self, messages, *, progress, **options):
+            state = AnswerState()
+            return Answer(state, self._texts())
+
+        def _texts(self):
+            yield "one "
+            yield "two "
+            raise MediaError("and then it failed")
+
+    replica = object.__new__(Replica)
+    replica.session, replica._threads = Failing(), ThreadPoolExecutor(1)
+    replica._counting, replica._under_way, replica._last_event = threading.Lock(), 0, 0.0
+    said = []
+
+    async def listen():
+        async for together in replica.answer([], {}):
+            said.extend(together)
+
+    with pytest.raises(MediaError, match="and then it failed"):
+        asyncio.run(listen())
+    assert said == [BEGUN, "one ", "two "]
+
+
 def test_an_answer_that_nobody_holds_any_more_ends_there(remote, handle):
     answer = remote.stream(asked(), **LONG)
     next(answer)
@@ -92,7 +131,7 @@ def test_close_returns_when_nothing_runs_any_more(remote, handle):
     [
         ([], {}, SessionError),
         (asked("  "), {}, SessionError),
-        (asked("x" * 20_000), {}, SessionError),
+        (asked("x" * 600_000), {}, SessionError),
         (asked(image=b"not a picture"), {}, MediaError),
         (asked(), {"beams": 3}, TypeError),
         (asked(), {"stop": ""}, SessionError),

@@ -1,0 +1,127 @@
+"""Gradio's queue (6.31), in which no visitor waits for what nobody listens to, or behind all of another's questions.
+
+Gradio takes events in the order in which they came, refuses all that come once `max_size` wait, and computes also what
+nobody fetches: 257 requests in a third of a second keep everybody else out for as long as 257 answers take. Here
+
+  - an event is begun only while somebody listens, and dropped when nobody has come for LISTEN_S;
+  - visitors, told apart by address, take turns: the second event of one comes after the first of each other;
+  - one tab has no more than MAX_OF_TAB events waiting;
+  - where the queue is full, what nobody listens to makes room, and then the last event of whoever has most of them.
+
+Behind a proxy that does not say for whom it asks, all are one visitor: then only the first, third and last but one
+line hold. Noticed by tests/security/test_queue.py.
+"""
+
+import time
+from collections import Counter
+
+from gradio.queueing import Event, ProcessCompletedMessage, Queue
+
+from adapters.open_streams import OpenStreams, visitor_address
+
+LISTEN_S = 30  # a person who types the second command of two has as long
+MAX_OF_TAB = 16
+MAX_SESSIONS = 2000  # of which messages are kept, besides those that somebody listens to
+TAB_IS_FULL = f"{MAX_OF_TAB} questions of this tab are waiting already. Please wait for an answer."
+QUEUE_IS_FULL = "Too many questions are waiting. Please try again in a minute."
+
+
+class FairQueue(Queue):
+    """streams: of the same page. replaced: the queue that Gradio made, of which this one takes the settings."""
+
+    def __init__(self, streams: OpenStreams, replaced: Queue):
+        super().__init__(
+            live_updates=replaced.live_updates, concurrency_count=replaced.max_thread_count,
+            update_intervals=replaced.update_intervals, max_size=replaced.max_size, blocks=replaced.blocks,
+            default_concurrency_limit=replaced.default_concurrency_limit,
+        )  # fmt: skip
+        self.pending_messages_per_session.max_size = 10**9  # Gradio would drop those of whoever has waited longest
+        self._streams = streams
+        self._turns: dict[str, int] = {}  # by concurrency_id: the turn of the event that was begun last
+
+    async def push(self, body, request, username):
+        self._drop_unheard()
+        self._forget_sessions()
+        waiting = self._waiting()
+        if sum(event.session_hash == body.session_hash for event in waiting) >= MAX_OF_TAB:
+            return False, TAB_IS_FULL, "queue_full"
+        is_full = self.max_size is not None and len(waiting) >= self.max_size
+        if is_full and not self._make_room(waiting, visitor_address(request.client)):
+            return False, QUEUE_IS_FULL, "queue_full"
+        success, event_id, state = await super().push(body, request, username)
+        if success and event_id in self.event_ids_to_events:
+            self._give_turn(self.event_ids_to_events[event_id])
+        return success, event_id, state
+
+    def get_events(self):
+        """The next event to begin, as Gradio's own method returns it; none of ours come in batches."""
+        self._drop_unheard()
+        for concurrency_id, queue in self.event_queue_per_concurrency_id.items():
+            if queue.concurrency_limit is not None and queue.current_concurrency >= queue.concurrency_limit:
+                continue
+            event = next(filter(self._is_heard, queue.queue), None)
+            if event:
+                queue.queue.remove(event)
+                self._turns[concurrency_id] = event.turn
+                return [event], False, concurrency_id
+        return None
+
+    def _give_turn(self, event: Event) -> None:
+        """Turns are numbered; an event gets the one after the last of the same visitor, or the next that is begun. All
+        wait in their order. (Start-time fair queueing, https://doi.org/10.1109/90.649569)
+        """
+        queue = self.event_queue_per_concurrency_id[event.concurrency_id].queue
+        own = [other.turn for other in queue if other is not event and _address(other) == _address(event)]
+        event.turn = max(own, default=self._turns.get(event.concurrency_id, 0)) + 1
+        queue.sort(key=lambda waiting: waiting.turn)
+        self.broadcast_estimations(event.concurrency_id, queue.index(event))
+
+    def _make_room(self, waiting: list[Event], address: str) -> bool:
+        """Drops one of those that wait, if a new one of `address` has a better claim; returns whether it has."""
+        of_each = Counter(map(_address, waiting))
+        greediest, most = of_each.most_common(1)[0]
+        unheard = [event for event in waiting if not self._is_heard(event)]
+        if unheard:
+            self._drop(min(unheard, key=lambda event: (-of_each[_address(event)], event.enqueue_time)))
+        elif most > of_each[address] + 1:
+            self._drop(max((event for event in waiting if _address(event) == greediest), key=lambda event: event.turn))
+        else:
+            return False
+        return True
+
+    def _drop_unheard(self) -> None:
+        """Those for which nobody has come in time."""
+        latest = time.monotonic() - LISTEN_S
+        for event in self._waiting():
+            if event.enqueue_time < latest and not self._is_heard(event):
+                self._drop(event)
+
+    def _drop(self, event: Event) -> None:
+        self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+        self.event_ids_to_events.pop(event._id, None)
+        if self._is_heard(event):
+            said = {"error": QUEUE_IS_FULL}
+            self.send_message(event, ProcessCompletedMessage(output=said, title="Error", success=False))
+            return
+        events = self.pending_event_ids_session.get(event.session_hash, set())
+        events.discard(event._id)
+        if not events:
+            self.pending_event_ids_session.pop(event.session_hash, None)
+            self.pending_messages_per_session.pop(event.session_hash, None)
+
+    def _forget_sessions(self) -> None:
+        """Those that wait for nothing, where there are many: the longest unused first."""
+        for session in list(self.pending_messages_per_session)[:-MAX_SESSIONS]:
+            if not self.pending_event_ids_session.get(session) and not self._streams.hears(session, ""):
+                self.pending_event_ids_session.pop(session, None)
+                del self.pending_messages_per_session[session]
+
+    def _waiting(self) -> list[Event]:
+        return [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+
+    def _is_heard(self, event: Event) -> bool:
+        return self._streams.hears(event.session_hash, event._id)
+
+
+def _address(event: Event) -> str:
+    return visitor_address(event.request.client)
