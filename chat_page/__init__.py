@@ -9,7 +9,7 @@ messages           between the input box and the conversation
 render             the conversation as Gradio's Chatbot takes it
 draw_boxes         boxes of an answer, on the picture that it is about
 prefetch           encoding what was uploaded before the question is asked
-video_frames       the frames of a video that the model is given
+previews           the frames of a video and the pages of a document that the model is given
 settings           the controls in the panel
 header, examples   which model this is, and questions to begin with
 strings            sentences

@@ -5,7 +5,8 @@ Here: what is stored, and what of it is believed. Not here: a conversation saved
 
 What comes back is a stranger's text: it becomes messages of a visitor and answers to them, never more. Pictures and
 videos stay on the server for a day. Stored are their names in the upload folder, signed, so that nobody can name a file
-that the page did not show; where one is gone, or another server signed it, a sentence stands in its place.
+that the page did not show; where one is gone, or another server signed it, a sentence stands in its place. The tab's
+name as a visitor is signed as well: what is cached for it goes on serving it, and nobody can make up another's.
 """
 
 import hmac
@@ -21,6 +22,8 @@ MAX_ALL_CHARACTERS = 1_000_000  # of all messages: a browser stores a few MB; th
 MAX_NOTE = 1000  # characters
 SERVER_RESTARTED = "The server was restarted. The text of your conversation is still here."
 PAGE_RELOADED = "The page was loaded again."
+NOT_OURS = (AttributeError, KeyError, TypeError, ValueError)  # raised by what this page did not store
+VISITOR = "visitor "  # before what is signed of one: no file has such a name
 GONE = {
     "image": "[a picture that is gone]", "video": "[a video that is gone]", "document": "[a document that is gone]",
 }  # fmt: skip
@@ -30,15 +33,18 @@ class BrowserStore:
     """What one server stores in browsers, and believes of it when it comes back.
 
     {"server": "1f0c…", "messages": [{"role": "user", "content": [{"image": "5d41…/cat.png", "signature": "9a0b…"},
-    {"text": "What is this?"}]}, {"role": "assistant", "content": "A cat.", "note": "first word 0.4 s"}]}
+    {"text": "What is this?"}]}, {"role": "assistant", "content": "A cat.", "note": "first word 0.4 s"}],
+    "visitor": "77b2…", "signature": "c3d9…"}
     """
 
     def __init__(self):
         self.server_id = secrets.token_hex(8)
         self._key = secrets.token_bytes(32)
 
-    def to_store(self, history: list[dict]) -> dict:
-        """For gr.BrowserState: the latest messages. An answer that still grows is stored as one that was stopped."""
+    def to_store(self, history: list[dict], visitor: str = "") -> dict:
+        """For gr.BrowserState: the latest messages, and `TabState.visitor`. An answer that still grows is stored as
+        one that was stopped.
+        """
         messages, characters = [], 0
         for message in reversed(finished(history)[-MAX_MESSAGES:]):
             stored = self._stored(message)
@@ -46,7 +52,16 @@ class BrowserStore:
             if characters > MAX_ALL_CHARACTERS:
                 break
             messages.append(stored)
-        return {"server": self.server_id, "messages": messages[::-1]}
+        signature = self._signature(VISITOR + visitor)
+        return {"server": self.server_id, "messages": messages[::-1], "visitor": visitor, "signature": signature}
+
+    def visitor_of(self, stored) -> str:
+        """The visitor's name that this server gave to the tab; "" where there is none."""
+        try:
+            name = stored["visitor"]
+            return name if self._has_signed(VISITOR + name, stored["signature"]) else ""
+        except NOT_OURS:
+            return ""
 
     def restored(self, history: list[dict], stored) -> tuple[list[dict], str]:
         """(the conversation, a notice to the visitor): the server's `history`, or else what the browser `stored` of it.
@@ -59,7 +74,7 @@ class BrowserStore:
             return history, ""
         try:
             history = [self._believed(message) for message in messages]
-        except (AttributeError, KeyError, TypeError, ValueError):  # nothing that this page stores
+        except NOT_OURS:
             return [], ""
         if history[0]["role"] == "assistant":  # its question was cut off
             history = history[1:]
@@ -79,7 +94,7 @@ class BrowserStore:
         return {"role": "user", "content": content}
 
     def _believed(self, stored: dict) -> dict:
-        """The message that was stored. Raises AttributeError, KeyError, TypeError or ValueError where it is none."""
+        """The message that was stored. Raises one of NOT_OURS where it is none."""
         if stored["role"] == "user":
             return _checked_question([self._part(part) for part in stored["content"]])
         text, note = stored["content"], stored.get("note", "")
@@ -103,13 +118,16 @@ class BrowserStore:
     def _file(self, kind: str, stored: dict) -> str | None:
         """The path of a file that this server signed, None where it is gone."""
         name, signature = stored[kind], stored["signature"]
-        if not hmac.compare_digest(self._signature(name).encode(), signature.encode()):
+        if not self._has_signed(name, signature):
             return None
         path = Path(get_upload_folder(), name)
         return str(path) if path.is_file() else None
 
     def _signature(self, name: str) -> str:
         return hmac.digest(self._key, name.encode(), "sha256").hex()
+
+    def _has_signed(self, name: str, signature: str) -> bool:
+        return hmac.compare_digest(self._signature(name).encode(), signature.encode())
 
 
 def _characters(stored: dict) -> int:

@@ -23,6 +23,7 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
     """answers: the events that lead to one (see `connect_questions`)."""
 
     def come_back(tab: TabState, history, stored):
+        tab.visitor = page.browser.visitor_of(stored) or tab.visitor
         return conversation_values(page, tab, *page.browser.restored(history, stored))
 
     def undo(event: gr.UndoData, tab: TabState, history, stored):

@@ -30,26 +30,33 @@ const back = step(-1, "Previous", "‹"), forth = step(1, "Next", "›");
 const close = element("button", { type: "button", ariaLabel: "Close", textContent: "✕", onclick: () => lightbox.close() });
 const lightbox = element("dialog", { id: "lightbox", ariaLabel: "Picture" }, stage, caption, back, forth, close);
 document.body.append(lightbox);
-let pictures = [], at = 0;
+let slides = [], at = 0;  // of each, what is shown, and what was seen of it; each page of a document is one
+
+const slidesOf = (picture) => {
+  const shown = [...picture.querySelectorAll("img, video")];
+  return picture.matches(".document") ? shown.map((page) => [page]) : [shown];
+};
 
 function show(index) {
-  if (!pictures[index]) return;
+  if (!slides[index]) return;
   at = index;
-  const [shown, ...seen] = pictures[at].querySelectorAll("img, video");
-  const large = shown.cloneNode();
+  const [shown, ...seen] = slides[at];
+  const large = Object.assign(shown.cloneNode(), { hidden: false });
   if (large.tagName === "VIDEO") Object.assign(large, { controls: true, muted: false });
   const frames = seen.map((frame) => element("figure", {}, element("img", { src: frame.src, alt: "" }),
     element("figcaption", { textContent: frame.alt })));
   stage.replaceChildren(large, ...(frames.length ? [element("div", { className: "seen" }, "Seen by the model:", ...frames)] : []));
-  caption.textContent = pictures.length > 1 ? `${at + 1} of ${pictures.length}` : "";
-  [back.hidden, forth.hidden] = [!at, at === pictures.length - 1];
+  const page = shown.closest(".document") ? shown.alt : "";
+  caption.textContent = [page, slides.length > 1 ? `${at + 1} of ${slides.length}` : ""].filter(Boolean).join(" · ");
+  [back.hidden, forth.hidden] = [!at, at === slides.length - 1];
 }
 
 document.addEventListener("click", ({ target }) => {
   const picture = target.closest?.(".message .picture");
-  if (!picture) return;
-  pictures = [...document.querySelectorAll(".message .picture")];
-  show(pictures.indexOf(picture));
+  const [first] = picture ? slidesOf(picture) : [];
+  if (!first) return;
+  slides = [...document.querySelectorAll(".message .picture")].flatMap(slidesOf);
+  show(slides.findIndex(([shown]) => shown === first[0]));
   lightbox.showModal();
   close.focus();  // the others come and go
 });

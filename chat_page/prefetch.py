@@ -1,24 +1,26 @@
 """Prefetching: what was uploaded is encoded while the visitor still types.
 
-Here: when to begin, and when to call it off. Not here: the computing (`ChatSession.prepare`).
+Here: when to begin, when to call it off, what is found to be damaged. Not here: the computing (`ChatSession.prepare`).
 """
 
+import contextlib
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gradio as gr
 
 from adapters.open_streams import visitor_address
 from chat_page.messages import content_of_input, empty_input
+from chat_page.previews import make_previews
 from chat_page.settings import Settings
-from chat_page.video_frames import find_frames
 from chat_session import ChatSession, MediaError, SessionError
-from session.prompt import content_parts
-from session.vision_inputs import sampling_of
+from session.answer import Interrupted
+from session.prompt import build_prompt
 
 STOP_TIMEOUT_S = 2  # longest wait for an answer that is being stopped
 LOOK_S = 0.02  # between two looks whether it has ended
@@ -33,6 +35,7 @@ class TabState:
 
     in_input: what is in the input box now, {"text": str, "files": [path]}.
     files_checked: those of them that can be used.
+    damaged: those that turned out damaged when they were opened, each with a sentence, until the visitor is told.
     files_sent: of the latest question.
     prefetched: the files that were prefetched last, or are now, and their most visual tokens.
     asked: a question, shown already, waits for its answer to begin.
@@ -46,6 +49,7 @@ class TabState:
 
     in_input: dict = field(default_factory=empty_input)
     files_checked: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
     files_sent: list[str] = field(default_factory=list)
     prefetched: tuple = ()
     asked: bool = False
@@ -79,8 +83,7 @@ def prefetch(
     """Encode the files of `value`, which the input box holds, behind the conversation `before`.
 
     Yields nothing of use until that is done, so that Gradio can close it when the tab is closed. It ends early, too,
-    when the files are neither in the box any more nor were sent. What is wrong with them is said when they are asked
-    about.
+    when the files are neither in the box any more nor were sent. What cannot be opened is in `tab.damaged` then.
     """
     files = value["files"] if value else []
     if not files or (files, settings.visual_tokens) == tab.prefetched:
@@ -93,11 +96,15 @@ def prefetch(
         return not closed.is_set() and in_use and tab.prefetched == looked_at
 
     thread = threading.Thread(
-        target=_prepare, args=(session, before, value, settings, wanted, visitor), name="chat page: prefetch",
+        target=_prepare, args=(session, before, value, settings, wanted, tab, visitor), name="chat page: prefetch",
         daemon=True,
     )  # fmt: skip
     thread.start()
     try:
+        with contextlib.suppress(SessionError, MediaError, Interrupted):  # of which the thread tells
+            for part in content_of_input(value):
+                make_previews(session.processor, part, wanted)
+                yield
         while thread.is_alive():
             thread.join(POLL_S)
             yield
@@ -111,15 +118,29 @@ def _prepare(
     value: dict,
     settings: Settings,
     wanted: Callable[[], bool],
+    tab: TabState,
     visitor: str,
 ) -> None:
     try:
         messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
         session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
-        for part in content_parts(messages[-1]):
-            if part["type"] == "video" and wanted():
-                find_frames(part["video"], sampling_of(session.processor, part))
-    except (SessionError, MediaError) as error:
+    except SessionError as error:
         logger.info("not prefetched: %s", error)
+    except MediaError:
+        tab.damaged = _damaged(session.processor, value, wanted)
     except Exception as error:
         logger.exception("prefetching failed", exc_info=error)
+
+
+def _damaged(processor, value: dict, wanted: Callable[[], bool]) -> dict[str, str]:
+    """Which files of `value` cannot be opened, each with a sentence that names it: they are opened one by one."""
+    found = {}
+    for path in value["files"]:
+        try:
+            content = content_of_input({"text": "", "files": [path]})
+            build_prompt(processor, [{"role": "user", "content": content}], wanted=wanted)
+        except MediaError as error:
+            found[path] = f"{Path(path).name}: {error}"
+        except Interrupted:
+            break
+    return found

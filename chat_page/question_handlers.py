@@ -44,7 +44,7 @@ def conversation_values(
     """
     stored, now = UNCHANGED, time.monotonic()
     if not is_growing(history) or now - tab.stored_at > STORE_S:
-        stored, tab.stored_at = page.browser.to_store(history), now
+        stored, tab.stored_at = page.browser.to_store(history, tab.visitor), now
     told = UNCHANGED if notice is None else notice_update(notice)
     return history, page.show(history), input_value, stored, told
 
@@ -157,8 +157,7 @@ def connect_typing(page: ChatPage) -> None:
             problems = unusable(value)
             tab.files_checked = [path for path in value["files"] if path not in problems]
             if problems:
-                usable = {**value, "files": tab.files_checked}
-                return UNCHANGED, usable, notice_update(" ".join(problems.values()))
+                return UNCHANGED, *leave_out(problems, value)
         if not predicting.acquire(timeout=PREDICTING_S):
             return UNCHANGED, UNCHANGED, UNCHANGED
         try:
@@ -173,15 +172,27 @@ def connect_typing(page: ChatPage) -> None:
         values = Settings.from_controls(page.session, *settings)
         yield from prefetch(page.session, value, before, tab, values, tab.asks_from(request))
 
+    def tell_damaged(tab: TabState) -> tuple:
+        """Of files that were opened now. Not an output of `encode`, which would hold the box meanwhile."""
+        problems = {path: problem for path, problem in tab.damaged.items() if path in tab.in_input["files"]}
+        tab.damaged = {}
+        return leave_out(problems, tab.in_input) if problems else (UNCHANGED, UNCHANGED)
+
+    def leave_out(problems: dict[str, str], value: dict) -> tuple:
+        """The input box without files that cannot be used, and a notice that says why."""
+        files = [path for path in value["files"] if path not in problems]
+        return {**value, "files": files}, notice_update(" ".join(problems.values()))
+
     inputs = [page.input, page.history, page.tab, *page.settings]
     visual_tokens = page.settings[-1]
     changes = [page.input.change, visual_tokens.release]
     looked = [page.cost, page.input, page.notice]
     gr.on(changes, look, inputs, looked, trigger_mode="always_last", **IMMEDIATELY)
-    gr.on(
+    encoded = gr.on(
         changes, encode, inputs, trigger_mode="always_last", show_progress="hidden", api_visibility="private",
         concurrency_id="prefetch", concurrency_limit=MAX_PREFETCHING,
     )  # fmt: skip
+    encoded.then(tell_damaged, page.tab, [page.input, page.notice], **IMMEDIATELY)
 
 
 def add_endpoint(page: ChatPage) -> None:

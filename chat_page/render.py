@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chat_page.markdown import as_html
-from chat_page.video_frames import frames_of
+from chat_page.previews import previews_of
 from session.prompt import content_parts
 
 CONTINUE = '<button type="button" class="continue">Continue</button>'  # `answers.js` presses the page's for it
@@ -33,7 +33,7 @@ def files_shown(history: list[dict]) -> set[str]:
     boxed = {message["boxed"] for message in history if message.get("boxed")}
     parts = [part for message in history for part in content_parts(message) if part["type"] != "text"]
     paths = {part[part["type"]] for part in parts}
-    return boxed | paths | {frame for path in paths for _, frame in frames_of(path)}
+    return boxed | paths | {preview for path in paths for _, preview in previews_of(path)}
 
 
 def _content(message: dict) -> list[dict]:
@@ -57,19 +57,22 @@ def _medium(part: dict, number: int, total: int) -> str:
     badge = f"<span>{number}</span>" if total > 1 else ""
     if kind == "image":
         return _picture(part["image"], label, badge)
+    previews = previews_of(part[kind])
+    seen = "".join(f'<img src="{_url(path)}" alt="{name}" loading="lazy" hidden>' for name, path in previews)
     if kind == "document":
-        return f'<span class="document">{badge}{html.escape(Path(part[kind]).name)}</span>'
-    seen = "".join(
-        f'<img src="{_url(path)}" alt="{seconds:.1f} s" loading="lazy" hidden>'
-        for seconds, path in frames_of(part["video"])
-    )
+        first = seen.replace(" hidden", "", 1)
+        read = f", pages read: {previews[-1][0].removeprefix('Page ')}" if previews else ""
+        return _button(f"{first}{badge}<small>{html.escape(Path(part[kind]).name)}{read}</small>", label, "document")
     shown = f'<video src="{_url(part["video"])}" preload="metadata" muted playsinline></video>'
-    return f'<button type="button" class="picture" title="{label}">{shown}<i>▶</i>{badge}{seen}</button>'
+    return _button(f"{shown}<i>▶</i>{badge}{seen}", label)
 
 
 def _picture(path: str, label: str, badge: str = "") -> str:
-    shown = f'<img src="{_url(path)}" alt="{label}">'
-    return f'<button type="button" class="picture" title="{label}">{shown}{badge}</button>'
+    return _button(f'<img src="{_url(path)}" alt="{label}">{badge}', label)
+
+
+def _button(inside: str, label: str, kind: str = "") -> str:
+    return f'<button type="button" class="picture {kind}" title="{label}">{inside}</button>'
 
 
 def _url(path: str) -> str:

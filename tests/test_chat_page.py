@@ -246,6 +246,16 @@ def test_each_tab_is_a_visitor_of_its_own():
     assert len({tab.visitor, copy.deepcopy(tab).visitor, copy.deepcopy(tab).visitor}) == 3
 
 
+def test_a_tab_that_comes_back_is_the_same_visitor_and_nobody_becomes_another(browser):
+    mine = browser.to_store([], "my name")
+    assert browser.visitor_of(mine) == "my name"
+    for forged in (
+        {**mine, "visitor": "yours"}, {**mine, "visitor": 7}, {**mine, "signature": "\ud800"},
+        {**mine, "signature": None}, {"visitor": "my name"}, None, "text", BrowserStore().to_store([], "my name"),
+    ):  # fmt: skip
+        assert browser.visitor_of(forged) == ""
+
+
 def test_the_session_is_told_who_asks():
     session = WrittenSession()
     asked = with_question([], 0, {"text": "table", "files": []})

@@ -486,9 +486,9 @@ def test_a_problem_is_told_in_the_page_and_nothing_is_lost(visitor, model, squar
     visitor.ask("before")
     visitor.ends()
     visitor.upload(square)
-    long = "What does it say? " * 600
+    long = "What does it say? " * 2000
     visitor.input.fill(long)
-    visitor.submit(visitor.tab.get_by_text("This message has 10800 characters; at most 10000 fit."))
+    visitor.submit(visitor.tab.get_by_text("This conversation is too long: at least 36"))
     assert visitor.said() == ["before"]
     assert visitor.input.input_value() == long  # ready to be shortened
     visitor.in_box(1)
@@ -502,6 +502,12 @@ def test_what_cannot_be_used_is_said_before_submit_and_the_others_stay(visitor, 
     visitor.input.fill("What does it say?")
     visitor.tab.locator("#question input[type=file]").set_input_files([tmp_path / "letter.png", square])
     visitor.tab.get_by_text("letter.png is not a picture, a video or a document that can be opened.").wait_for()
+    visitor.in_box(1)
+    Image.effect_noise((300, 200), 80).save(tmp_path / "broken.png")
+    with (tmp_path / "broken.png").open("r+b") as file:
+        file.truncate(60)
+    visitor.tab.locator("#question input[type=file]").set_input_files(tmp_path / "broken.png")
+    visitor.tab.get_by_text("broken.png: This picture is damaged").wait_for()
     visitor.in_box(1)
     assert visitor.input.input_value() == "What does it say?"
 

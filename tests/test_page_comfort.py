@@ -168,10 +168,13 @@ def test_a_picture_opens_as_large_as_the_window_and_arrows_go_on(visit, page, se
     opened.wait_for(state="hidden")
 
 
-def test_a_video_shows_its_length_and_the_frames_that_were_seen(visitor, tmp_path):
+def test_a_video_shows_its_length_and_the_frames_that_were_seen(visitor, session, tmp_path):
+    session.begin(gated=True)  # they are found while the visitor types, or else while the answer is awaited
     visitor.upload(write_video(tmp_path / "clip.webm", brightening(24), codec="libvpx-vp9"))
-    visitor.tab.wait_for_timeout(1500)  # they are found while the visitor types
-    ask(visitor, "table")
+    visitor.ask("table")
+    visitor.conversation.locator(".picture img").first.wait_for(state="attached")
+    session.allow()
+    visitor.answers.get_by_text(END).wait_for()
     video = visitor.conversation.get_by_role("button", name="Video, 0:0")
     visitor.conversation.get_by_text(re.compile(r"▶ 0:0\d")).wait_for()
     video.click()
@@ -182,6 +185,21 @@ def test_a_video_shows_its_length_and_the_frames_that_were_seen(visitor, tmp_pat
     assert opened.locator("figure img").first.evaluate(LARGEST)["height"] > 0
     opened.get_by_role("button", name="Close").click()
     opened.wait_for(state="hidden")
+
+
+def test_a_document_opens_page_by_page_and_says_which_were_read(visitor, session, tmp_path):
+    session.begin(gated=True)
+    pages = [Image.new("RGB", (248, 350), colour) for colour in ("maroon", "teal", *["navy"] * 8)]
+    pages[0].save(tmp_path / "letter.pdf", save_all=True, append_images=pages[1:])
+    visitor.upload(tmp_path / "letter.pdf")
+    visitor.ask("table")
+    visitor.conversation.get_by_text("letter.pdf, pages read: 8 of 10").click()
+    opened = visitor.tab.get_by_role("dialog")
+    opened.get_by_text("Page 1 of 10 · 1 of 8").wait_for()
+    visitor.tab.keyboard.press("ArrowRight")
+    opened.get_by_text("Page 2 of 10 · 2 of 8").wait_for()
+    shown = opened.locator(".stage > img").evaluate(LARGEST)
+    assert (shown["width"], shown["height"]) == (1000, 900)  # of the window
 
 
 ANYWHERE = GIVE.replace("textarea[placeholder^='Ask about']", "h1")
@@ -276,8 +294,9 @@ def test_a_reload_brings_back_text_and_pictures(visitor, session, square):
     visitor.answers.get_by_text("in all").wait_for()
     assert visitor.pictures.evaluate(LARGEST)["width"] > 0
     ask(visitor, "lists")
-    messages, _ = session.calls[-1]
+    (_, before), (messages, after) = session.calls
     assert [part["type"] for part in messages[0]["content"]] == ["image", "text"]
+    assert before["visitor"] == after["visitor"]  # so what is cached serves it again
 
 
 def test_a_reload_during_an_answer_keeps_its_words(visitor, session):
