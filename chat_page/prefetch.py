@@ -15,7 +15,7 @@ from pathlib import Path
 import gradio as gr
 
 from adapters.open_streams import visitor_address
-from chat_page.messages import content_of_input, empty_input
+from chat_page.messages import content_of_input, empty_input, unusable
 from chat_page.previews import make_previews
 from chat_page.settings import Settings
 from chat_session import ChatSession, MediaError, SessionError
@@ -133,9 +133,11 @@ def _prepare(
 
 
 def _damaged(processor, value: dict, wanted: Callable[[], bool]) -> dict[str, str]:
-    """Which files of `value` cannot be opened, each with a sentence that names it: they are opened one by one."""
+    """Which files of `value` cannot be opened, each with a sentence that names it: they are opened one by one. Those of
+    no known kind are not among them: they were told of already.
+    """
     found = {}
-    for path in value["files"]:
+    for path in set(value["files"]) - unusable(value).keys():
         try:
             content = content_of_input({"text": "", "files": [path]})
             build_prompt(processor, [{"role": "user", "content": content}], wanted=wanted)

@@ -55,7 +55,7 @@ class Visitor:
         self.conversation = tab.get_by_role("log")
         self.answers = self.conversation.locator(".bot-row .message-content")
         self.questions = self.conversation.locator(".user-row .message-content")
-        self.pictures = self.conversation.locator(".user-row .picture > img")
+        self.pictures = self.conversation.locator(".user-row .picture > img:not([hidden])")
 
     def upload(self, *paths) -> None:
         before = self.tab.locator(".thumbnails .thumbnail-item").count()

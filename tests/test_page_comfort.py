@@ -294,6 +294,7 @@ def test_a_reload_brings_back_text_and_pictures(visitor, session, square):
     visitor.answers.get_by_text("in all").wait_for()
     assert visitor.pictures.evaluate(LARGEST)["width"] > 0
     ask(visitor, "lists")
+    visitor.answers.get_by_text(END).nth(1).wait_for()
     (_, before), (messages, after) = session.calls
     assert [part["type"] for part in messages[0]["content"]] == ["image", "text"]
     assert before["visitor"] == after["visitor"]  # so what is cached serves it again
