@@ -25,9 +25,12 @@ from tabulate import tabulate
 from adapters.library_telemetry import turn_off_library_telemetry
 from benchmarks.options import add_model_dir
 from benchmarks.processes import MEGABYTE, ROOT
+from tests.stress.hostile import KINDS, Hostile
 from tests.stress.visitors import VISITORS, Figures, alone, together, wrong
 
-SETTLED_S = 12  # after this long the server has ended the threads that it keeps for its next visitor
+RUNS = ("All at once", "With those who mean harm")
+SETTLED_S = 35  # after this long the server has ended the threads that it keeps for its next visitor, and forgotten
+# the questions for whose answers nobody comes
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,18 +39,28 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_model_dir(parser)
     parser.add_argument("--visitors", type=int, default=VISITORS, help=f"default: {VISITORS}")
+    parser.add_argument("--hostile", action="store_true", help="a fifth of them are hostile: compared with without")
+    parser.add_argument("--kind", type=int, help="of hostility, by its number (hostile.py); default: all in turn")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     turn_off_library_telemetry()
     if options.serve:
         return serve(options.model_dir)
+    hostile = options.visitors // 5 if options.hostile else 0
+    peaceful = options.visitors - hostile
     with tempfile.TemporaryDirectory() as folder, page(options.model_dir, folder) as (url, counted):
-        expected = alone(url, options.visitors, Path(folder))
-        before = counted()
-        figures = together(url, options.visitors, Path(folder))
-        after = counted()
-    print(table(figures, expected, before, after))
-    return int(bool(wrong(figures, expected)))
+        expected = alone(url, peaceful, Path(folder))
+        counts = [counted()]
+        runs = [together(url, peaceful, Path(folder))]
+        counts.append(counted())
+        if hostile:
+            numbers = range(hostile) if options.kind is None else [options.kind + KINDS * n for n in range(hostile)]
+            attackers = [Hostile(url, number, Path(folder), Figures()) for number in numbers]
+            runs.append(together(url, peaceful, Path(folder), [attacker.attacks for attacker in attackers]))
+            counts.append(counted())
+    for name, figures, before, after in zip(RUNS, runs, counts, counts[1:], strict=False):
+        print(f"\n{name}:\n{table(figures, expected, before, after)}")
+    return int(any(wrong(figures, expected) for figures in runs))
 
 
 def serve(model_dir: Path) -> int:
@@ -59,7 +72,8 @@ def serve(model_dir: Path) -> int:
     demo.launch(prevent_thread_lock=True, quiet=True)
     print(demo.local_url, flush=True)
     for _ in sys.stdin:
-        print(json.dumps({"memory": rss_mb(), "threads": threading.active_count()}), flush=True)
+        counts = {"memory": rss_mb(), "threads": threading.active_count(), "waiting": len(demo._queue)}
+        print(json.dumps(counts), flush=True)
     demo.close()
     return 0
 
@@ -103,6 +117,7 @@ def table(figures: Figures, expected: Figures, before: dict, after: dict) -> str
         "first token, p50 and p95": f"{cuts[9]:.1f} s and {cuts[18]:.1f} s",
         "memory, before and after": " and ".join(memory),
         "threads, before and after": f"{before['threads']} and {after['threads']}",
+        "questions that still wait": after["waiting"],
     }
     return tabulate(list(rows.items()), ["visitors at once", ""], tablefmt="github", disable_numparse=True)
 

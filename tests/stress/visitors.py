@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,11 +44,15 @@ class Figures:
 class Visitor:
     """One browser tab: gradio_client for what a program may ask, the browser's own requests for the rest."""
 
-    def __init__(self, url: str, number: int, folder: Path, figures: Figures):
+    def __init__(self, url: str, number: int, folder: Path, figures: Figures, address: str = ""):
+        """address: that the page sees, each another; it believes the header of this machine alone."""
         self.number, self.figures = number, figures
+        headers = {"x-forwarded-for": address or f"10.0.{number // 200}.{number % 200 + 1}"}
         # ssl_verify: for each request the client would read all certificates of this machine, to speak plain HTTP.
-        self.client = Client(url, verbose=False, ssl_verify=False, httpx_kwargs={"timeout": TIMEOUT_S})
-        self.http = httpx.Client(base_url=f"{url}gradio_api", verify=False, timeout=TIMEOUT_S)
+        self.client = Client(
+            url, verbose=False, ssl_verify=False, headers=headers, httpx_kwargs={"timeout": TIMEOUT_S}
+        )
+        self.http = httpx.Client(base_url=f"{url}gradio_api", verify=False, timeout=TIMEOUT_S, headers=headers)
         self.picture = folder / f"{number}.png"
         sample_scene(random.Random(f"visitor {number}"), (168, 168), count=1 + number % 4).image.save(self.picture)
 
@@ -166,12 +170,14 @@ def alone(url: str, visitors: int, folder: Path) -> Figures:
     return figures
 
 
-def together(url: str, visitors: int, folder: Path) -> Figures:
-    """The same and those who leave, all at once."""
-    figures = Figures()
+def together(url: str, visitors: int, folder: Path, others: Iterable[Callable[[], None]] = ()) -> Figures:
+    """The same and those who leave, all at once, and beside them what `others` do."""
+    figures, others = Figures(), list(others)
     crowd = [Visitor(url, number, folder, figures) for number in range(visitors)]
-    with ThreadPoolExecutor(visitors) as pool:
-        for visit in [pool.submit(getattr(visitor, kind_of(visitor.number))) for visitor in crowd]:
+    with ThreadPoolExecutor(visitors + len(others)) as pool:
+        visits = [pool.submit(other) for other in others]
+        visits += [pool.submit(getattr(visitor, kind_of(visitor.number))) for visitor in crowd]
+        for visit in visits:
             visit.result()
     return figures
 
