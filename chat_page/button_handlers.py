@@ -15,7 +15,7 @@ from chat_page.prefetch import TabState, wait_for_end
 from chat_page.question_handlers import IMMEDIATELY, NOTHING, TELLING, as_if_never_asked, conversation_values
 from chat_page.settings import bring_back
 from chat_page.strings import NOTICE_S, visible_error
-from chat_page.theme import KEEP_SETTINGS, OFFER_UNDO, PRESS_DOWNLOAD
+from chat_page.theme import OFFER_UNDO, PRESS_DOWNLOAD
 from chat_session import MediaError, SessionError
 
 
@@ -87,7 +87,9 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
     blocks.load(come_back, conversation, page.conversation, **IMMEDIATELY)
     # By the browser alone: what the server answers could come after the visitor has changed something.
     blocks.load(None, page.settings, page.settings, js=bring_back(page.settings))
-    gr.on([control.change for control in page.settings], None, page.settings, js=KEEP_SETTINGS, trigger_mode="multiple")
+    for index, control in enumerate(page.settings):
+        changes = [control.change, control.input]
+        gr.on(changes, None, control, js=f"(value) => keepSetting({index}, value)", trigger_mode="multiple")
     for answer in answers:
         answer.then(cache_note, None, page.cache, **IMMEDIATELY)
 

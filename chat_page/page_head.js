@@ -7,18 +7,23 @@ for (const name of ["getItem", "setItem"]) {
   };
 }
 
-// The settings are one list for all tabs. Before the first one is kept, those that are kept have to be back: a control
-// that is shown for the first time counts as changed.
+// The settings are one list for all tabs. A control that is shown for the first time counts as changed, so nothing is
+// kept before what was kept is back; and each is kept by itself, because they come back one after the other.
 let areBack = false;
-window.keepSettings = (shown) => areBack && localStorage.setItem(STORED_SETTINGS, JSON.stringify(shown));
+function kept() {
+  try {
+    const found = JSON.parse(localStorage.getItem(STORED_SETTINGS));
+    return Array.isArray(found) ? found : [];
+  } catch { return []; }
+}
+window.keepSetting = (index, value) => {
+  if (areBack) localStorage.setItem(STORED_SETTINGS, JSON.stringify(Object.assign(kept(), { [index]: value })));
+};
 window.keptSettings = (shown, limits) => {
-  let kept;
-  try { kept = JSON.parse(localStorage.getItem(STORED_SETTINGS)); } catch {}
   areBack = true;
-  if (!Array.isArray(kept)) return shown;
-  return shown.map((value, index) => {
-    const [least, most] = limits[index] ?? [];
-    if (typeof kept[index] !== typeof value) return value;
-    return limits[index] ? Math.min(Math.max(kept[index], least), most) : kept[index];
-  });
+  return kept().length ? shown.map((value, index) => {
+    const found = kept()[index], [least, most] = limits[index] ?? [];
+    if (typeof found !== typeof value) return value;
+    return limits[index] ? Math.min(Math.max(found, least), most) : found;
+  }) : shown;
 };

@@ -49,7 +49,6 @@ HEAD = (
 )
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
-KEEP_SETTINGS = "(...shown) => { keepSettings(shown); }"
 OFFER_UNDO = "() => dispatchEvent(new Event('cleared'))"
 
 LAUNCH = {

@@ -338,6 +338,10 @@ def test_each_tab_has_its_own_conversation(browser, page, session):
 
 
 KEPT = "qwen2-vl-chat-settings"
+IS_KEPT = """([name, prompt, length]) => {
+  const kept = JSON.parse(localStorage[name] ?? "[]");
+  return kept[0] === prompt && kept[2] === length;
+}"""
 
 
 def set_controls(tab) -> tuple:
@@ -354,8 +358,7 @@ def test_settings_survive_reloads_and_are_those_of_a_new_tab(browser, page, sess
             for control, value in zip(set_controls(tab), wanted, strict=True):
                 control.fill(value)
                 control.press("Tab")
-            kept = "([name, length]) => localStorage[name]?.includes(`,0,${length},`)"
-            tab.wait_for_function(kept, arg=[KEPT, wanted[1]])
+            tab.wait_for_function(IS_KEPT, arg=[KEPT, wanted[0], int(wanted[1])])
             (new := context.new_page()).goto(page.local_url)
             tab.reload()
             for opened in (new, tab):
@@ -364,6 +367,15 @@ def test_settings_survive_reloads_and_are_those_of_a_new_tab(browser, page, sess
             new.close()
     finally:
         context.close()
+
+
+def test_a_setting_that_is_reset_is_kept_too(visitor):
+    _, length = set_controls(visitor.tab)
+    length.fill("48")
+    length.press("Tab")
+    visitor.tab.wait_for_function("name => localStorage[name]?.includes(',48')", arg=KEPT)
+    visitor.tab.get_by_role("button", name="Reset").nth(1).click()
+    visitor.tab.wait_for_function("name => localStorage[name]?.includes(',1024')", arg=KEPT)
 
 
 def test_settings_that_this_model_does_not_have_come_back_as_far_as_they_are_possible(visitor):
