@@ -88,8 +88,8 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
     # By the browser alone: what the server answers could come after the visitor has changed something.
     blocks.load(None, page.settings, page.settings, js=bring_back(page.settings))
     for index, control in enumerate(page.settings):
-        changes = [control.change, control.input]
-        gr.on(changes, None, control, js=f"(value) => keepSetting({index}, value)", trigger_mode="multiple")
+        for event, was_typed in ((control.input, "true"), (control.change, "false")):
+            event(None, control, js=f"(value) => keepSetting({index}, value, {was_typed})", trigger_mode="multiple")
     for answer in answers:
         answer.then(cache_note, None, page.cache, **IMMEDIATELY)
 

@@ -7,8 +7,8 @@ for (const name of ["getItem", "setItem"]) {
   };
 }
 
-// The settings are one list for all tabs. A control that is shown for the first time counts as changed, so nothing is
-// kept before what was kept is back; and each is kept by itself, because they come back one after the other.
+// The settings are one list for all tabs. Each is kept by itself, because they come back one after the other; and before
+// they are back only what was typed counts, because a control that is shown for the first time counts as changed.
 let areBack = false;
 function kept() {
   try {
@@ -16,8 +16,8 @@ function kept() {
     return Array.isArray(found) ? found : [];
   } catch { return []; }
 }
-window.keepSetting = (index, value) => {
-  if (areBack) localStorage.setItem(STORED_SETTINGS, JSON.stringify(Object.assign(kept(), { [index]: value })));
+window.keepSetting = (index, value, wasTyped) => {
+  if (areBack || wasTyped) localStorage.setItem(STORED_SETTINGS, JSON.stringify(Object.assign(kept(), { [index]: value })));
 };
 window.keptSettings = (shown, limits) => {
   areBack = true;

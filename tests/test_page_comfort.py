@@ -369,15 +369,6 @@ def test_settings_survive_reloads_and_are_those_of_a_new_tab(browser, page, sess
         context.close()
 
 
-def test_a_setting_that_is_reset_is_kept_too(visitor):
-    _, length = set_controls(visitor.tab)
-    length.fill("48")
-    length.press("Tab")
-    visitor.tab.wait_for_function("name => localStorage[name]?.includes(',48')", arg=KEPT)
-    visitor.tab.get_by_role("button", name="Reset").nth(1).click()
-    visitor.tab.wait_for_function("name => localStorage[name]?.includes(',1024')", arg=KEPT)
-
-
 def test_settings_that_this_model_does_not_have_come_back_as_far_as_they_are_possible(visitor):
     for kept, shown in (
         (["Be brief.", 9, 1, 1.2, 5, 10**6], ("Be brief.", "16")),
