@@ -15,6 +15,7 @@ from catalog.manifest import require_manifest
 
 PARTS = ("language_model", "text_embeddings_model", "vision_embeddings_model", "vision_embeddings_merger_model")
 TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+PROCESSOR_CONFIGS = ("preprocessor_config.json", "processor_config.json")  # the hub's, and Transformers 5's
 THINKS_FIRST = re.compile(r"assistant(?:\n|\\+n)<think>")  # in a chat template, where an answer begins
 THINKING = (
     "a Thinking model: it writes its reasoning before each answer, and the page would show that as the answer. "
@@ -55,7 +56,25 @@ def require_source_dir(path) -> Path:
     for name in names:
         if problem := broken_weights(folder / name):
             raise half_written(folder, problem)
+    require_what_asks(folder)
     return folder
+
+
+def require_what_asks(folder: Path) -> None:
+    """Raises ModelFolderError where a model could be exported from `folder`, but nothing could be asked of it then: no
+    processor's config, or no chat template, which may also be an entry of tokenizer_config.json.
+    """
+    if not any((folder / name).is_file() for name in PROCESSOR_CONFIGS):
+        raise ModelFolderError(
+            f"{folder} has no processor's config, so no picture can be shown to the model: copy "
+            f"{PROCESSOR_CONFIGS[0]} (or {PROCESSOR_CONFIGS[1]}) there from the model that this one was made from."
+        )
+    alone = any((folder / name).is_file() for name in TEMPLATES[:2])
+    if not (alone or read_json(folder / TEMPLATES[2]).get("chat_template")):
+        raise ModelFolderError(
+            f"{folder} has no chat template, so nothing can be asked: copy {TEMPLATES[0]} or {TEMPLATES[1]} there from "
+            "the model that this one was made from."
+        )
 
 
 def is_exported(path) -> bool:

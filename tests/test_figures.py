@@ -5,6 +5,7 @@ from PIL import Image, ImageFont
 from transformers import Qwen2_5_VLProcessor, Qwen3VLProcessor
 
 from figures.charts import AXES, bar_chart, position_chart
+from figures.deepstack import deepstack_shares, random_qwen3_vl
 from figures.pictures import INK, draw_box, side_by_side, token_grid
 from tests.fake_model import fake_processor
 
@@ -81,3 +82,12 @@ def test_bars_begin_behind_the_longest_name():
     chart = bar_chart({"": {"short": 1.0, "closest to the original": 1.0}}, "s")
     begin = next(x for x in range(chart.width) if chart.getpixel((x, 35)) == AXES["time"])
     assert begin > 24 + ImageFont.load_default(13).getlength("closest to the original")
+
+
+def test_a_level_of_deepstack_moves_its_layer_and_those_behind_and_none_before():
+    shares = deepstack_shares(random_qwen3_vl(), Image.radial_gradient("L").convert("RGB").resize((224, 160)))
+    assert len(shares) == 3
+    for level, layers in enumerate(shares.values()):
+        values = list(layers.values())
+        assert len(values) == 6 and not any(values[:level])
+        assert min(values[level:]) > 0.1

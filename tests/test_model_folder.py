@@ -145,3 +145,15 @@ def test_a_config_that_is_not_one_is_refused(tmp_path, text):
 def test_an_original_is_told_apart_from_an_export(tiny_dir):
     with pytest.raises(ModelFolderError, match="export it first with optimum_cli"):
         require_model_dir(tiny_dir)
+
+
+def test_a_source_of_which_nothing_could_be_asked_is_refused_with_what_to_copy(source_copy):
+    template = (source_copy / "chat_template.jinja").rename(source_copy / "put aside")
+    with pytest.raises(ModelFolderError, match=r"no chat template.*copy chat_template\.jinja or chat_template\.json"):
+        require_source_dir(source_copy)
+    config = source_copy / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": template.read_text()}))
+    assert require_source_dir(source_copy) == source_copy
+    (source_copy / "processor_config.json").unlink()
+    with pytest.raises(ModelFolderError, match=r"no processor's config.*copy preprocessor_config\.json"):
+        require_source_dir(source_copy)

@@ -3,15 +3,27 @@
 That its answers are `generate`'s is in test_session_exact.py, for all families.
 """
 
+import base64
+import io
+
 import numpy as np
+import openai
 import pytest
 from PIL import Image
 
 from adapters.qwen_vl import JSON_THOUSANDTHS, family_of
 from catalog.open import open_model
+from chat_page import previews
+from chat_page.draw_boxes import with_drawn_boxes
+from chat_page.settings import Settings, predicted_cost
 from chat_session import ChatSession
+from serving.api import guarded
+from serving.openai_api import make_api
 from session.prefill import PrefillPlan
 from session.prompt import build_prompt
+from tests.asgi import listening
+from tests.conftest import EXACT
+from tests.test_media import brightening, write_video
 from tiny_model import scenes
 
 
@@ -119,3 +131,52 @@ def test_a_visual_token_is_32_by_32_pixels_and_the_budget_counts_in_them(session
     assert session.visual_token_budget == (256, 1280)
     estimate = session.estimate(asked({"type": "image", "image": Image.new("RGB", (640, 640))}))
     assert estimate.visual_tokens == 20 * 20
+
+
+# ---- the page and the API -------------------------------------------------------------------------------------------
+
+
+def test_the_api_answers_about_pictures_and_a_video_as_the_session_does(qwen3_dir, tmp_path):
+    session = ChatSession(*open_model(qwen3_dir, ov_config=EXACT))
+    video = write_video(tmp_path / "a.mp4", brightening(12, 112, 112)).read_bytes()
+    shown, said = [("video", "video/mp4", video)], []
+    for frame in frames(6)[::2]:
+        frame.save(file := io.BytesIO(), "PNG")
+        shown.append(("image", "image/png", file.getvalue()))
+    with listening(guarded(make_api(session, "qwen3"), "127.0.0.1", "")) as address:
+        client = openai.OpenAI(base_url=f"{address}/v1", api_key="-", max_retries=0)
+        for kind, type_, data in shown:
+            said.append("".join(session.stream(asked({"type": kind, kind: data}), max_new_tokens=16)))
+            url = {"url": f"data:{type_};base64,{base64.b64encode(data).decode()}"}
+            messages = asked({"type": f"{kind}_url", f"{kind}_url": url})
+            reply = client.chat.completions.create(model="qwen3", messages=messages, max_tokens=16)
+            assert reply.choices[0].message.content == said[-1]
+    assert said[0] and any(said[1:])  # random weights may end an answer at once
+
+
+def test_json_boxes_in_thousandths_are_drawn_on_the_picture_that_is_meant(opened, tmp_path):
+    """At these corners of the second of two pictures, whatever size it was shown to the model with."""
+    _, processor = opened
+    files = [tmp_path / "red.png", tmp_path / "white.png"]
+    for file, size in zip(files, [(640, 640), (1000, 500)], strict=True):
+        Image.new("RGB", size, file.stem).save(file)
+    question = asked(*({"type": "image", "image": str(file)} for file in files))
+    text = 'In the second picture: [{"bbox_2d": [500, 100, 900, 900], "label": "cat"}]'
+    drawn = with_drawn_boxes({"role": "assistant", "content": text}, question, processor, None)["boxed"]
+    colours = np.array(Image.open(drawn).convert("RGB"))
+    assert colours.shape == (500, 1000, 3)
+    coloured = np.argwhere((colours != 255).any(axis=2))
+    (_, left), (bottom, right) = coloured.min(axis=0), coloured.max(axis=0)
+    assert abs(left - 500) < 8 and abs(right - 900) < 8 and abs(bottom - 450) < 8
+
+
+def test_the_page_predicts_tokens_of_32_by_32_pixels_and_shows_frames_times(opened, session, tmp_path, monkeypatch):
+    _, processor = opened
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    Image.new("RGB", (640, 640)).save(picture := tmp_path / "a.png")
+    said = predicted_cost(session, [], {"text": "?", "files": [str(picture)]}, Settings())
+    assert f" {20 * 20} visual tokens" in said
+    part = {"type": "video", "video": str(write_video(tmp_path / "a.mp4", brightening(16, 112, 112)))}
+    previews.make_previews(processor, part, lambda: True)
+    times = [time for time, _ in previews.previews_of(part["video"])]
+    assert len(times) > 1 and times == sorted(times) and times[0] == "0.0 s"
