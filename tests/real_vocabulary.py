@@ -7,8 +7,17 @@ finds the merges, in some seconds, so the result is kept in `build/`.
 from importlib import resources
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
+import torch
+from transformers import (
+    AddedToken,
+    AutoProcessor,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
 from transformers.convert_slow_tokenizer import TikTokenConverter
+from transformers.models.qwen2_vl import Qwen2VLProcessor
 
 KEPT = Path(__file__).resolve().parent.parent / "build" / "real-vocabulary" / "tokenizer.json"
 # https://github.com/QwenLM/Qwen/blob/main/tokenization_note.md
@@ -18,7 +27,9 @@ PATTERN = (
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
                   "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
                   "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
-VOCABULARY = 151_643 + len(CONTROL_TOKENS)
+ADDED_TOKENS = ["<tool_call>", "</tool_call>"]  # that are tokens of their own, and text
+VOCABULARY = 151_643 + len(CONTROL_TOKENS) + len(ADDED_TOKENS)
+LOGITS = 151_936  # of Qwen's checkpoints: padded
 
 
 def real_tokenizer() -> PreTrainedTokenizerFast:
@@ -27,4 +38,31 @@ def real_tokenizer() -> PreTrainedTokenizerFast:
         converter = TikTokenConverter(vocab_file=str(ranks), pattern=PATTERN, extra_special_tokens=CONTROL_TOKENS)
         KEPT.parent.mkdir(parents=True, exist_ok=True)
         converter.converted().save(str(KEPT))
-    return PreTrainedTokenizerFast(tokenizer_file=str(KEPT), eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(KEPT), eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in ADDED_TOKENS])
+    return tokenizer
+
+
+def write_model(folder: Path, practice_dir: Path) -> Path:
+    """A random Qwen2-VL with the real vocabulary, in `folder`; its processor is the practice model's."""
+    practice, tokenizer = AutoProcessor.from_pretrained(practice_dir), real_tokenizer()
+    ids = dict(zip(("bos", "eos", "image", "video", "vision_start", "vision_end"), tokenizer.convert_tokens_to_ids(
+        ["<|endoftext|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]),
+        strict=True))  # fmt: skip
+    text = {
+        "vocab_size": LOGITS, "hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096, "initializer_range": 0.1,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+        "bos_token_id": ids["bos"], "eos_token_id": ids["eos"],
+    }  # fmt: skip
+    vision = {"depth": 2, "embed_dim": 64, "hidden_size": 128, "num_heads": 4, "mlp_ratio": 2}
+    tokens = {f"{name}_token_id": ids[name] for name in ("image", "video", "vision_start", "vision_end")}
+    torch.manual_seed(0)
+    config = Qwen2VLConfig(text_config=text, vision_config=vision, **tokens)
+    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    Qwen2VLProcessor(
+        image_processor=practice.image_processor, tokenizer=tokenizer, video_processor=practice.video_processor,
+        chat_template=practice.chat_template,
+    ).save_pretrained(folder)  # fmt: skip
+    GenerationConfig(eos_token_id=ids["eos"]).save_pretrained(folder)
+    return folder

@@ -11,20 +11,17 @@ import time
 import jsonschema
 import numpy as np
 import pytest
-import torch
 from optimum.intel.openvino import OVModelForVisualCausalLM
 from PIL import Image
-from transformers import AutoProcessor, GenerationConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
-from transformers.models.qwen2_vl import Qwen2VLProcessor
+from transformers import AutoProcessor
 
 import cmd_helper
 from chat_session import ChatSession
 from session.prompt import build_prompt, model_inputs
 from session.structured import JsonSchemas
-from tests.conftest import EXACT, TINY_DIR
-from tests.real_vocabulary import real_tokenizer
+from tests.conftest import EXACT
+from tests.real_vocabulary import LOGITS
 
-LOGITS = 151_936
 TABLE = {
     "type": "object",
     "properties": {
@@ -43,31 +40,10 @@ QUESTION = {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"t
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """An export of a random Qwen2-VL with the real vocabulary, in float32."""
-    practice, tokenizer = AutoProcessor.from_pretrained(TINY_DIR), real_tokenizer()
-    ids = dict(zip(("bos", "eos", "image", "video", "vision_start", "vision_end"), tokenizer.convert_tokens_to_ids(
-        ["<|endoftext|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]),
-        strict=True))  # fmt: skip
-    text = {
-        "vocab_size": LOGITS, "hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096, "initializer_range": 0.1,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
-        "bos_token_id": ids["bos"], "eos_token_id": ids["eos"],
-    }  # fmt: skip
-    vision = {"depth": 2, "embed_dim": 64, "hidden_size": 128, "num_heads": 4, "mlp_ratio": 2}
-    tokens = {f"{name}_token_id": ids[name] for name in ("image", "video", "vision_start", "vision_end")}
-    torch.manual_seed(0)
-    source = tmp_path_factory.mktemp("real vocabulary") / "source"
-    config = Qwen2VLConfig(text_config=text, vision_config=vision, **tokens)
-    Qwen2VLForConditionalGeneration(config).save_pretrained(source)
-    Qwen2VLProcessor(
-        image_processor=practice.image_processor, tokenizer=tokenizer, video_processor=practice.video_processor,
-        chat_template=practice.chat_template,
-    ).save_pretrained(source)  # fmt: skip
-    GenerationConfig(eos_token_id=ids["eos"]).save_pretrained(source)
-    output = source.with_name("export")
-    cmd_helper.optimum_cli(source, output, additional_args={"weight-format": "fp32"})
+def folder(real_source):
+    """Its export in float32."""
+    output = real_source.with_name("export")
+    cmd_helper.optimum_cli(real_source, output, additional_args={"weight-format": "fp32"})
     return output
 
 
