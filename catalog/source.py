@@ -16,7 +16,6 @@ from catalog.hub import is_hub_id
 from catalog.model_folder import broken_weights
 
 # .../models--<owner>--<name>/snapshots/<revision>: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
-PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # of which a model has one
 CACHED = re.compile(r"models--(.+)")
 
 
@@ -43,12 +42,6 @@ class ModelSource:
         for file in sorted(Path(self.location).glob("*.safetensors")):
             if problem := broken_weights(file):
                 return f"{self.name} is not a whole model: {problem}. Download or copy it again."
-        there = {file.name for file in Path(self.location).iterdir()}
-        if "config.json" in there and there.isdisjoint(PROCESSOR_FILES):
-            return (
-                f"{self.name} has no {PROCESSOR_FILES[0]}, which says how pictures are read: copy it there from the "
-                "model that this one was made from."
-            )
         return None
 
 
