@@ -203,11 +203,19 @@ def places(measured: dict) -> str:
     """What was measured on which machine: "practice model, 2B on two EPYC cores"."""
     by_place: dict[str, list[str]] = {}
     for name, measurement in measured.items():
-        by_place.setdefault(measurement.where, []).append(name.upper() if name in SHAPES else name)
+        by_place.setdefault(measurement.where, []).append(_for_people(name))
     return "; ".join(f"{', '.join(names)} on {where}" for where, names in by_place.items())
 
 
 # ---- what fits -------------------------------------------------------------------------------------------------------
+
+
+def _for_people(name: str) -> str:
+    """Of a shape: "2b" is "2B", "3-2b" is "Qwen3-VL 2B"; another name stays."""
+    generation, dash, size = name.rpartition("-")
+    if name not in SHAPES:
+        return name
+    return f"Qwen{generation}-VL {size.upper()}" if dash else name.upper()
 
 
 def what_does_not_fit(choice, choices, machine: Machine) -> str | None:
