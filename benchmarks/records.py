@@ -17,7 +17,7 @@ from catalog.measurements import EXPORTS, RESULTS, RUNS
 from catalog.presets import MEASURED as PRESETS
 
 __all__ = ["API", "DRAFTS", "EXPORTS", "GROWTH", "PRESETS", "RUNS", "SERVING", "SETTINGS", "SPEED", "SPEED_1280",
-           "SPEED_AMX", "SPEED_SMALLEST", "processor", "read", "record", "write", "write_rows"]  # fmt: skip
+           "SPEED_3", "SPEED_AMX", "SPEED_SMALLEST", "processor", "read", "record", "write", "write_rows"]  # fmt: skip
 
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = {"avx512_vnni": "AVX-512 VNNI", "avx512_bf16": "BF16", "amx_int8": "AMX"}  # that the figures depend on
@@ -29,6 +29,7 @@ SERVING = RESULTS / "serving.json"
 SPEED = RESULTS / "speed-2b.json"  # with 384 visual tokens
 SPEED_AMX = RESULTS / "speed-2b-amx.json"  # the same on a processor with AMX, with llama.cpp
 SPEED_1280 = RESULTS / "speed-2b-1280.json"
+SPEED_3 = RESULTS / "speed-3-2b.json"  # of Qwen3-VL's 2B shape
 SPEED_SMALLEST = RESULTS / "speed-2b-smallest.json"  # of the preset "smallest"
 
 
