@@ -424,7 +424,7 @@ def test_the_report_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
         monkeypatch.setattr(report, name, page)
     assert main(["report"]) == 0
     text = "".join((tmp_path / f"{name}.md").read_text() for name in marks)
-    assert "old figures" not in text and text.count("prose") == 7
+    assert "old figures" not in text and text.count("prose") == 8
     assert text.index("`ChatSession`") < text.index("a follow-up") < text.index("replicas per machine")
 
 
