@@ -17,7 +17,8 @@ from catalog.measurements import EXPORTS, RESULTS, RUNS
 from catalog.presets import MEASURED as PRESETS
 
 __all__ = ["API", "DRAFTS", "EXPORTS", "GROWTH", "PRESETS", "RUNS", "SERVING", "SETTINGS", "SPEED", "SPEED_3",
-           "SPEED_1280", "SPEED_AMX", "SPEED_SMALLEST", "processor", "read", "record", "write", "write_rows"]  # fmt: skip
+           "SPEED_1280", "SPEED_AMX", "SPEED_SMALLEST", "processor", "read", "record", "write",
+           "write_rows"]  # fmt: skip
 
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = {"avx512_vnni": "AVX-512 VNNI", "avx512_bf16": "BF16", "amx_int8": "AMX"}  # that the figures depend on
