@@ -156,7 +156,7 @@ def play(pair: Pair, steps) -> None:
         history[:] = [*messages, {"role": "assistant", "content": pair.check(messages, **options)}]
 
 
-@pytest.mark.parametrize("name, histories", [("qwen2", 100), ("qwen25", 60), ("qwen3", 40)])
+@pytest.mark.parametrize("name, histories", [("qwen2", 50), ("qwen25", 40), ("qwen3", 30)])
 def test_random_histories_with_undo_edit_retry_and_switching(name, histories, request):
     pair = request.getfixturevalue(name)
 

@@ -16,7 +16,7 @@ from session import prefill
 from tests import test_session_exact as exact
 from tests.test_session_exact import MEDIA, NEW_TOKENS, QUESTIONS, SAMPLED, Pair
 
-HISTORIES = int(os.environ.get("HISTORIES", "30"))
+HISTORIES = int(os.environ.get("HISTORIES", "20"))
 ACTIONS = ["ask", "ask", "ask", "retry", "undo", "edit", "switch", "prepare", "stop"]
 STEPS = st.lists(
     st.tuples(

@@ -9,21 +9,28 @@ import json
 import shutil
 from pathlib import Path
 
+import nbformat
 import numpy as np
+import openvino_tokenizers  # noqa: F401  registers the tokenizer's operations
 import pytest
 import torch
 from PIL import Image
 
 import cmd_helper
+from adapters.openvino_runtime import ov
 from benchmarks.random_model import flat
 from catalog.errors import ModelFolderError
 from catalog.open import open_model
 from chat_session import ChatSession
 from session.decode import text_pieces
 from session.prompt import build_prompt, model_inputs
+from tasks import run_notebook
 from tests import random_3, random_25
 from tests.conftest import EXACT
 from tests.real_vocabulary import real_tokenizer
+from tests.test_notebook import NOTEBOOK, clone, printed
+
+__all__ = ["clone"]  # a fixture
 
 WRITERS = {"qwen2": lambda folder, known: shutil.copytree(known, folder), "qwen25": random_25.write,
            "qwen3": random_3.write}  # fmt: skip
@@ -98,6 +105,16 @@ def test_prompts_in_all_languages_are_the_processors_own(opened):
         assert build_prompt(processor, messages).ids == list(expected), sentence
 
 
+def test_the_exported_tokenizer_agrees_and_round_trips(opened, source):
+    core, export = ov.Core(), source.with_name("export")
+    encode = core.compile_model(export / "openvino_tokenizer.xml", "CPU")
+    decode = core.compile_model(export / "openvino_detokenizer.xml", "CPU")
+    for sentence in SENTENCES:
+        ids = encode([sentence])["input_ids"]
+        assert ids[0].tolist() == opened[1].tokenizer(sentence)["input_ids"], sentence
+        assert decode([ids])[0][0] == opened[1].tokenizer.decode(ids[0], skip_special_tokens=True), sentence
+
+
 def test_what_is_typed_stays_text(opened):
     _, processor = opened
     prompt = build_prompt(processor, asked(TYPED))
@@ -155,3 +172,13 @@ def test_a_model_of_which_nothing_could_be_asked_is_refused_before_the_export(so
     (bare / missing).unlink()
     with pytest.raises(ModelFolderError, match=r"copy .*there from the model"):
         cmd_helper.export_if_needed(str(bare))
+
+
+def test_the_whole_notebook_runs_with_a_folder_of_ones_own(real_source, clone, tmp_path):
+    mine = as_on_the_hub(shutil.copytree(real_source, tmp_path / "mine"))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = {cell.id: cell for cell in notebook.cells}
+    cells["choose"].source = cells["choose"].source.replace('model_name = ""', f"model_name = {str(mine)!r}")
+    run_notebook.execute(notebook, clone)
+    assert "My own folder: mine: models/mine-" in printed(cells["export"])
+    assert run_notebook.first_answer(notebook).partition("Answer:")[2].strip()
