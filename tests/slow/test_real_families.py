@@ -27,6 +27,7 @@ from session.prompt import build_prompt, model_inputs
 from tasks import run_notebook
 from tests import random_3, random_25
 from tests.conftest import EXACT
+from tests.loopback import refusing_proxy
 from tests.real_vocabulary import real_tokenizer
 from tests.test_notebook import NOTEBOOK, clone, printed
 
@@ -174,11 +175,12 @@ def test_a_model_of_which_nothing_could_be_asked_is_refused_before_the_export(so
         cmd_helper.export_if_needed(str(bare))
 
 
-def test_the_whole_notebook_runs_with_a_folder_of_ones_own(real_source, clone, tmp_path):
+def test_the_whole_notebook_runs_with_a_folder_of_ones_own(real_source, clone, tmp_path, monkeypatch):
     mine = as_on_the_hub(shutil.copytree(real_source, tmp_path / "mine"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = {cell.id: cell for cell in notebook.cells}
     cells["choose"].source = cells["choose"].source.replace('model_name = ""', f"model_name = {str(mine)!r}")
-    run_notebook.execute(notebook, clone)
+    with monkeypatch.context() as during, refusing_proxy(during):  # the photograph is not reached
+        run_notebook.execute(notebook, clone)
     assert "My own folder: mine: models/mine-" in printed(cells["export"])
     assert run_notebook.first_answer(notebook).partition("Answer:")[2].strip()
