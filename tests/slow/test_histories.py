@@ -23,7 +23,7 @@ STEPS = st.lists(
         st.sampled_from(ACTIONS), st.sampled_from(QUESTIONS), st.lists(st.sampled_from(MEDIA[2:]), max_size=3),
         st.sampled_from([None, None, 1, 2]),
     ),
-    min_size=2, max_size=5,
+    min_size=3, max_size=5,
 )  # fmt: skip
 
 
