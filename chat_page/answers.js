@@ -51,6 +51,8 @@ new MutationObserver((changes) => {
   if (!newWords.isConnected) log.after(newWords);
   // Gradio's names for messages would have screen readers read their HTML.
   log.querySelectorAll("[data-testid][aria-label]").forEach((message) => message.removeAttribute("aria-label"));
+  const edited = log.querySelector("textarea");
+  if (edited) return edited.scrollIntoView({ block: "nearest" });
   const asked = log.querySelectorAll(".user-row").length;
   if (following || asked > questions || !asked) follow(true);
   else if (log.querySelector(".unfinished")) newWords.hidden = false;

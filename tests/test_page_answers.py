@@ -81,7 +81,7 @@ def test_links_open_elsewhere_and_tell_nothing(visit, page, session):
 
 
 def test_messages_and_code_are_copied_byte_for_byte(visit, page, session):
-    visitor = visit(page.local_url, permissions=["clipboard-read", "clipboard-write"])
+    visitor = visit(page.local_url)
     copied = "navigator.clipboard.readText()"
     for number, name in enumerate(("code", "latex", "hostile", "arabic")):
         ask(visitor, name)
@@ -145,7 +145,7 @@ def set_length(visitor, tokens: int) -> None:
 
 
 def test_an_answer_that_hit_its_length_says_so_and_goes_on(visit, page, session):
-    visitor = visit(page.local_url, permissions=["clipboard-read", "clipboard-write"])
+    visitor = visit(page.local_url)
     set_length(visitor, 64)
     ask(visitor, "table")
     visitor.answers.get_by_text("Cut at 64 tokens").wait_for()

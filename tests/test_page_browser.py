@@ -27,6 +27,8 @@ PROCESSOR = fake_processor()
 TIMEOUT_MS = 30_000
 POLL_MS = 20  # between two looks whether something has happened on the server
 COST = re.compile(r"first word \d.*")
+DEFAULT = {"width": 1000, "height": 900}
+CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 
 def require_chromium() -> None:
@@ -115,22 +117,33 @@ class Visitor:
         pytest.fail("It did not happen in time.")
 
 
+BLANK = "about:blank"
+
+
 @pytest.fixture
 def visit(browser):
-    """visit(url) -> Visitor. Whatever the tab asks of another machine is refused, and fails the test."""
+    """visit(url) -> Visitor, in a tab of its own, which knows nothing of the tests before: tabs are used again, because
+    the first load of a page takes seconds. With fresh=False, it knows what the browser keeps for all of its tabs.
+
+    Whatever the tab asks of another machine fails the test; the browser finds none (see `tests.chromium`).
+    """
+    context = browser.contexts[0] if browser.contexts else browser.new_context(permissions=CLIPBOARD)
     outside, tabs = [], []
 
-    def check(route):
-        if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-            return route.continue_()
-        outside.append(route.request.url)
-        return route.abort()
+    def check(request):
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            outside.append(request.url)
 
-    def open_tab(url: str, **settings) -> Visitor:
-        tab = browser.new_page(**{"viewport": {"width": 1000, "height": 900}, **settings})
+    def open_tab(url: str, *, viewport=DEFAULT, color_scheme="light", locale="", fresh=True) -> Visitor:
+        again = (tab for tab in context.pages if tab.url == BLANK)
+        tab = browser.new_page(locale=locale) if locale else next(again, None) or context.new_page()
         tabs.append(tab)
         tab.set_default_timeout(TIMEOUT_MS)
-        tab.route("**/*", check)
+        tab.set_viewport_size(viewport)
+        tab.emulate_media(color_scheme=color_scheme)
+        tab.on("request", check)
+        tab.goto(f"{url}favicon.ico")  # a page of the same origin, on which nothing runs
+        tab.evaluate("fresh => { sessionStorage.clear(); if (fresh) localStorage.clear(); }", fresh)
         tab.goto(url)
         visitor = Visitor(tab)
         visitor.input.wait_for()
@@ -138,7 +151,11 @@ def visit(browser):
 
     yield open_tab
     for tab in tabs:
-        tab.close()
+        if tab.context != context:
+            tab.close()
+        elif not tab.is_closed():
+            tab.remove_listener("request", check)
+            tab.goto(BLANK)
     assert outside == []
 
 
@@ -415,7 +432,7 @@ def test_malformed_coordinates_stay_text(visitor, model, square):
 
 
 def test_messages_are_copied_as_they_were_written(visit, page, model):
-    visitor = visit(page.local_url, permissions=["clipboard-read", "clipboard-write"])
+    visitor = visit(page.local_url)
     text = "<b>a &amp; b</b>\n    if x < y: &"
     visitor.ask(text)
     visitor.ends()
