@@ -187,9 +187,10 @@ def connect_typing(page: ChatPage) -> None:
     visual_tokens = page.settings[-1]
     changes = [page.input.change, visual_tokens.release]
     looked = [page.cost, page.input, page.notice]
-    gr.on(changes, look, inputs, looked, trigger_mode="always_last", **IMMEDIATELY)
-    encoded = gr.on(
-        changes, encode, inputs, trigger_mode="always_last", show_progress="hidden", api_visibility="private",
+    looked_at = gr.on(changes, look, inputs, looked, trigger_mode="always_last", **IMMEDIATELY)
+    # Not beside `look`: what is not known to be in the box is not wanted.
+    encoded = looked_at.then(
+        encode, inputs, trigger_mode="always_last", show_progress="hidden", api_visibility="private",
         concurrency_id="prefetch", concurrency_limit=MAX_PREFETCHING,
     )  # fmt: skip
     encoded.then(tell_damaged, page.tab, [page.input, page.notice], **IMMEDIATELY)

@@ -142,11 +142,13 @@ def visit(browser):
         tab.set_viewport_size(viewport)
         tab.emulate_media(color_scheme=color_scheme)
         tab.on("request", check)
+        tab.bring_to_front()
         tab.goto(f"{url}favicon.ico")  # a page of the same origin, on which nothing runs
         tab.evaluate("fresh => { sessionStorage.clear(); if (fresh) localStorage.clear(); }", fresh)
         tab.goto(url)
         visitor = Visitor(tab)
         visitor.input.wait_for()
+        tab.wait_for_function("sessionStorage['qwen2-vl-chat'] != null")  # the server has heard of it
         return visitor
 
     yield open_tab
@@ -379,7 +381,7 @@ def test_retry_undo_and_edit_keep_the_pictures_of_their_question(visitor, model,
     visitor.press("Edit", 0)
     visitor.conversation.get_by_role("textbox").fill("ONE & <b>")
     visitor.tab.keyboard.press("Enter")
-    visitor.answers.get_by_text("ONE & <b>").wait_for()
+    visitor.answers.get_by_text("ONE & <b>", exact=True).wait_for()
     visitor.ends()
     assert (visitor.asked(), visitor.said()) == (["ONE & <b>"], ["ONE & <b>"])
     assert len(model.calls[-1]["image_grid_thw"]) == 1
