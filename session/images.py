@@ -67,10 +67,10 @@ def image_size(source) -> tuple[int, int]:
 
 
 def frames_of_animation(
-    source, limit: int, wanted: Callable[[], bool] = lambda: True
+    source, limit: int, pixels: int, wanted: Callable[[], bool] = lambda: True
 ) -> list[tuple[float, Image.Image]]:
-    """(seconds, picture) of up to `limit` frames of an animated GIF, WebP, PNG or AVIF, evenly over its time; an empty
-    list for what is no animation. Raises MediaError, and Interrupted once they are not `wanted` any more.
+    """(seconds, picture of at most `pixels`) of up to `limit` frames of an animated GIF, WebP, PNG or AVIF, evenly over
+    its time; an empty list for what is no animation. Raises MediaError, and Interrupted once they are not `wanted` any more.
     """
     try:
         with opened_image(source) as image:
@@ -88,8 +88,10 @@ def frames_of_animation(
             chosen = sorted({int(number) - 1 for number in np.searchsorted(starts, moments, "right")})
             found = []
             for number in chosen:
+                if not wanted():
+                    raise Interrupted
                 image.seek(number)
-                found.append((starts[number], to_rgb(image.copy())))
+                found.append((starts[number], to_rgb(image.copy()).resize(within(*image.size, pixels))))
             return found
     except (MediaError, Image.UnidentifiedImageError):
         return []
@@ -119,6 +121,12 @@ def is_image(source) -> bool:
     with contextlib.suppress(Exception), opened_image(source):
         return True
     return False
+
+
+def within(width: float, height: float, pixels: int) -> tuple[int, int]:
+    """A size of the same shape with at most so many pixels."""
+    scale = min(1.0, (pixels / (width * height)) ** 0.5)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -17,22 +17,23 @@ from PIL import Image
 from adapters.qwen_vl import PIXELS_PER_TOKEN
 from session.answer import Interrupted
 from session.hdr import is_hdr, to_sdr
-from session.images import MAX_ASPECT, animation_outline, frames_of_animation, image_size, load_image
+from session.images import MAX_ASPECT, animation_outline, frames_of_animation, image_size, load_image, within
 from session.sources import MediaError, opened
 
 MAX_VIDEO_PIXELS = 36_000_000  # of one frame of a video: 8K
-# Given to the model where a message says nothing else: USUAL_FPS a second within these. The model encodes them in pairs
-# of at most 256 visual tokens, so a video takes at most 2048.
-MIN_FRAMES, MAX_FRAMES = 8, 16
+MIN_FRAMES, MAX_FRAMES = 8, 64  # given to the model where a message says nothing else: USUAL_FPS a second within these
+# Two frames are encoded together. The more of them there are, the smaller each is, so that a video takes about
+# this many visual tokens; but a pair no fewer than 64, so more than 64 frames cost more.
+VIDEO_TOKENS, PAIR_TOKENS = 2048, (64, 256)
 MAX_ASKED_FRAMES = 768  # that a message may ask for, as in qwen-vl-utils
 MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
 MAX_DECODED_PIXELS = 72_000 * 1920 * 1080  # the same in Full HD
 MAX_DECODING_S = 300.0  # on whatever machine
 MAX_BROKEN = 500  # packets in a row that do not decode
-FRAME_PIXELS = 256 * PIXELS_PER_TOKEN  # frames are kept no larger than this: 256 visual tokens for each pair
 KEPT_FRAMES = 448  # besides those that are wanted, at most 7 for each: which are evenly spaced is known at the end
 TIMES_ARE_OFF_S = 0.02  # what files state, a little late and early
-SECONDS_PER_SEEK = 10.0  # of a video that are worth one search: encoders put a key frame into every few seconds
+SECONDS_PER_SEEK = 4.0  # of a video that are worth one search: encoders put a key frame into every one to eight seconds
+LAST_FRAME_S = 10.0  # that a last frame may stay on; where a header says that it is longer, it is wrong
 MAX_SOUGHT = 10_000  # frames decoded in all searches together; with fewer key frames, decoding all is cheaper
 USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
 ATTACHED_PICTURE = 1024  # FFmpeg's disposition of cover art
@@ -100,24 +101,27 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Outline:
-    """What the header of a video states: seconds, frames in all, and the size of those that `load_video` returns."""
+    """What the header of a video states: seconds, frames in all, how many `load_video` returns, and their size."""
 
     seconds: float
     frames: int
+    wanted: int
     width: int
     height: int
 
 
-def outline_of(source) -> Outline:
+def outline_of(source, sampling: Sampling = Sampling()) -> Outline:
     """Decodes nothing. What a header states may be wrong. Raises MediaError."""
     if animated := animation_outline(source):
-        frames, seconds, size = animated
-        return Outline(seconds, frames, *_within(*size))
-    with _opened_video(opened(source, "video")) as (container, stream):
-        seconds = float(_stated_seconds(container, stream))
-        frames = stream.frames or round(seconds * float(stream.average_rate or 0)) or MAX_DECODED
-        ratio = float(stream.sample_aspect_ratio or 1)
-        return Outline(seconds, frames, *_shown_size(stream.width, stream.height, ratio))
+        frames, seconds, (width, height) = animated
+        ratio = 1.0
+    else:
+        with _opened_video(opened(source, "video")) as (container, stream):
+            seconds = float(_stated_seconds(container, stream))
+            frames = stream.frames or round(seconds * float(stream.average_rate or 0)) or MAX_DECODED
+            width, height, ratio = stream.width, stream.height, float(stream.sample_aspect_ratio or 1)
+    wanted = max(1, min(sampling.count(seconds), frames))
+    return Outline(seconds, frames, wanted, *_shown_size(width, height, ratio, frame_pixels(wanted)))
 
 
 def load_video(
@@ -132,13 +136,16 @@ def load_video(
     """
     sampling = Sampling(max_frames=sampling) if isinstance(sampling, int) else sampling
     file = opened(source, "video")
-    if animated := frames_of_animation(source, sampling.kept, wanted):
-        return _video([(at, image.resize(_within(*image.size))) for at, image in animated], len(animated), sampling)
+    if outline := animation_outline(source):
+        pixels = frame_pixels(min(outline[0], sampling.count(outline[1])))
+        animated = frames_of_animation(source, sampling.kept, pixels, wanted)
+        return _video(animated, len(animated), sampling)
     with _opened_video(file) as (container, stream):
         if sought := _sought(container, stream, sampling, wanted):
             return sought
+        pixels = frame_pixels(sampling.count(float(_stated_seconds(container, stream))))
         frames = _bounded(_decoded(container, stream, sampling), wanted)
-        return _video(*_thinned(frames, sampling.kept), sampling)
+        return _video(*_thinned(frames, sampling.kept, pixels), sampling)
 
 
 def as_video(frames: Iterable, fps: float) -> Video:
@@ -156,7 +163,13 @@ def outline_of_frames(frames: list, fps: float) -> Outline:
         raise MediaError("This video has no frames.")
     if not isinstance(fps, int | float) or not 0 < fps < math.inf:
         raise MediaError(f"The fps of a video are {fps!r}; they must be a number above 0.")
-    return Outline(len(frames) / fps, len(frames), *image_size(frames[0]))
+    return Outline(len(frames) / fps, len(frames), len(frames), *image_size(frames[0]))
+
+
+def frame_pixels(frames: int) -> int:
+    """Of each of so many frames of one file, at most."""
+    least, most = PAIR_TOKENS
+    return min(most, max(least, VIDEO_TOKENS // math.ceil(frames / 2))) * PIXELS_PER_TOKEN
 
 
 def is_video(source) -> bool:
@@ -246,8 +259,8 @@ def _sought(container, stream, sampling: Sampling, wanted: Callable[[], bool]) -
     moments = np.linspace(begin, end, count)
     found: list[tuple[float, Image.Image]] = []
     with contextlib.suppress(av.FFmpegError):
-        found = list(_at_moments(container, stream, moments, wanted))
-    if len(found) == count and end - found[-1][0] < SECONDS_PER_SEEK:
+        found = list(_at_moments(container, stream, moments, wanted, frame_pixels(count)))
+    if len(found) == count and end - found[-1][0] < LAST_FRAME_S:
         size = found[0][1].size  # a stream may change its size on the way
         return Video([image.resize(size) for _, image in found], float((count - 1) / (end - begin)))
     container.seek(0)
@@ -255,7 +268,7 @@ def _sought(container, stream, sampling: Sampling, wanted: Callable[[], bool]) -
 
 
 def _at_moments(
-    container, stream, moments: np.ndarray, wanted: Callable[[], bool]
+    container, stream, moments: np.ndarray, wanted: Callable[[], bool], pixels: int
 ) -> Iterator[tuple[float, Image.Image]]:
     """(seconds, picture) of what is seen at each moment, until there is nothing, or MAX_SOUGHT frames were decoded."""
     decoded = 0
@@ -271,17 +284,17 @@ def _at_moments(
             latest = frame
         if latest is None or decoded > MAX_SOUGHT:
             return
-        yield latest.time, _small(latest)
+        yield latest.time, _small(latest, pixels)
 
 
 def _thinned(
-    frames: Iterable[tuple[float | None, av.VideoFrame]], limit: int
+    frames: Iterable[tuple[float | None, av.VideoFrame]], limit: int, pixels: int
 ) -> tuple[list[tuple[float, Image.Image]], int]:
     """About `limit` frames with their times, and how many there were in all.
 
     Where there are too many, time is cut into spans, and of each the last frame is kept, which is the one that stays
     on: so memory is bounded without believing the length that the file states, and a second with many frames counts no
-    more than one with few. Only what is kept becomes pixels.
+    more than one with few. Only what is kept becomes pixels, at most `pixels` a frame.
     """
     kept: list[tuple[float, Image.Image]] = []
     span, total = 0.0, 0
@@ -290,14 +303,14 @@ def _thinned(
         at = total / USUAL_FPS if stated is None else stated
         total += 1
         if latest and (len(kept) == 0 or not span or latest[0] // span != at // span):
-            kept.append((latest[0], _small(latest[1])))
+            kept.append((latest[0], _small(latest[1], pixels)))
         latest = at, frame
         if len(kept) > limit:
             span = max(2 * span, 2 * (kept[-1][0] - kept[0][0]) / limit)
             by_span = {at // span: (at, image) for at, image in kept[1:]} if span else {}
             kept = [kept[0], *by_span.values()]
     if latest:
-        kept.append((latest[0], _small(latest[1])))
+        kept.append((latest[0], _small(latest[1], pixels)))
     return kept, total
 
 
@@ -317,28 +330,22 @@ def _video(frames: list[tuple[float, Image.Image]], total: int, sampling: Sampli
         while index + 1 < len(frames) and frames[index + 1][0] <= moment:
             index += 1
         seen.append(frames[index][1])
-    size = seen[0].size  # a stream may change its size on the way
+    size = within(*seen[0].size, frame_pixels(count))  # a stream may change its size on the way
     return Video([image.resize(size) for image in seen], 1 / step if step else USUAL_FPS)
 
 
-def _small(frame: av.VideoFrame) -> Image.Image:
-    """One frame straight to at most FRAME_PIXELS, as wide as it is shown, turned as the camera was held."""
+def _small(frame: av.VideoFrame, pixels: int) -> Image.Image:
+    """One frame straight to at most `pixels`, as wide as it is shown, turned as the camera was held."""
     _check_size(frame.width, frame.height)
     ratio = float(frame.sample_aspect_ratio or 1) if hasattr(frame, "sample_aspect_ratio") else 1.0
-    width, height = _shown_size(frame.width, frame.height, ratio)
+    width, height = _shown_size(frame.width, frame.height, ratio, pixels)
     image = to_sdr(frame, width, height) if is_hdr(frame) else frame.to_image(width=width, height=height)
     return image.rotate(frame.rotation, expand=True)
 
 
-def _shown_size(width: int, height: int, ratio: float) -> tuple[int, int]:
+def _shown_size(width: int, height: int, ratio: float, pixels: int) -> tuple[int, int]:
     """Of a frame whose pixels are `ratio` times as wide as high."""
-    return _within(width * (ratio if 1 / 8 < ratio < 8 else 1), height)
-
-
-def _within(width: float, height: float) -> tuple[int, int]:
-    """At most FRAME_PIXELS, in the same shape."""
-    scale = min(1.0, (FRAME_PIXELS / (width * height)) ** 0.5)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return within(width * (ratio if 1 / 8 < ratio < 8 else 1), height, pixels)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -237,10 +237,9 @@ def _measured(processor, part: dict, max_visual_tokens: int | None) -> MediaItem
     videos, source = processor.video_processor, part["video"]
     if isinstance(source, list | tuple):
         outline = outline_of_frames(source, part.get("fps", USUAL_FPS))
-        count = outline.frames
     else:
-        outline = outline_of(source)
-        count = max(1, min(sampling_of(processor, part).count(outline.seconds), outline.frames))
+        outline = outline_of(source, sampling_of(processor, part))
+    count = outline.wanted
     fps = count / outline.seconds if outline.seconds else USUAL_FPS
     size = _large_enough(processor, outline.width, outline.height)
     pairs = -(-count // videos.temporal_patch_size)
