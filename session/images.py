@@ -70,7 +70,7 @@ def frames_of_animation(
     source, limit: int, pixels: int, wanted: Callable[[], bool] = lambda: True
 ) -> list[tuple[float, Image.Image]]:
     """(seconds, picture of at most `pixels`) of up to `limit` frames of an animated GIF, WebP, PNG or AVIF, evenly over
-    its time; an empty list for what is no animation. Raises MediaError, and Interrupted once they are not `wanted` any more.
+    its time; an empty list for what is no animation. Raises MediaError, and Interrupted once they are not `wanted`.
     """
     try:
         with opened_image(source) as image:

@@ -113,15 +113,15 @@ class Outline:
 def outline_of(source, sampling: Sampling = Sampling()) -> Outline:
     """Decodes nothing. What a header states may be wrong. Raises MediaError."""
     if animated := animation_outline(source):
-        frames, seconds, (width, height) = animated
-        ratio = 1.0
-    else:
-        with _opened_video(opened(source, "video")) as (container, stream):
-            seconds = float(_stated_seconds(container, stream))
-            frames = stream.frames or round(seconds * float(stream.average_rate or 0)) or MAX_DECODED
-            width, height, ratio = stream.width, stream.height, float(stream.sample_aspect_ratio or 1)
-    wanted = max(1, min(sampling.count(seconds), frames))
-    return Outline(seconds, frames, wanted, *_shown_size(width, height, ratio, frame_pixels(wanted)))
+        frames, seconds, size = animated
+        wanted = min(sampling.count(seconds), frames)
+        return Outline(seconds, frames, wanted, *within(*size, frame_pixels(wanted)))
+    with _opened_video(opened(source, "video")) as (container, stream):
+        seconds = float(_stated_seconds(container, stream))
+        frames = stream.frames or round(seconds * float(stream.average_rate or 0)) or MAX_DECODED
+        wanted = max(1, min(sampling.count(seconds), frames))
+        ratio = float(stream.sample_aspect_ratio or 1)
+        return Outline(seconds, frames, wanted, *_shown_size(stream.width, stream.height, ratio, frame_pixels(wanted)))
 
 
 def load_video(

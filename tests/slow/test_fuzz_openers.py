@@ -1,6 +1,7 @@
 """Damaged files of every kind: each gives pixels or a MediaError, in seconds, in bounded memory, and never a crash.
 
-For longer, by hand: `FUZZ_EXAMPLES=4000 python -m pytest tests/slow/test_fuzz_openers.py`.
+For longer, by hand: `FUZZ_EXAMPLES=4000 python -m pytest tests/slow/test_fuzz_openers.py`; guided by what the code does
+with each file: `python -m tests.stress.fuzz_openers`.
 """
 
 import contextlib
@@ -36,10 +37,14 @@ def picture(form: str, frames: int = 1) -> bytes:
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory) -> dict[str, bytes]:
+    return small_files(tmp_path_factory.mktemp("originals"))
+
+
+def small_files(folder) -> dict[str, bytes]:
+    """One whole file of each kind that is opened. folder: for those that have to be written to a disk."""
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    folder = tmp_path_factory.mktemp("originals")
     found = {form: picture(form) for form in PICTURES}
     found |= {"moving gif": picture("gif", 5), "moving webp": picture("webp", 5), "pages.tiff": picture("tiff", 3)}
     found["pdf"] = written("PDF")
