@@ -19,10 +19,7 @@ import numpy as np
 
 from adapters.openvino_runtime import MappedFile, ov
 from session.answer import Interrupted
-
-# A cached prefix below this share of the prompt is not used: OpenVINO prefills tokens behind others several times more
-# slowly than the first ones, and the system prompt alone should not put every new picture on the slow way.
-MIN_PREFIX_SHARE = 1 / 8
+from session.chunks import is_worth_using
 
 
 class KVCache:
@@ -134,7 +131,7 @@ class PrefixCache:
 
     def take(self, keys: array, owner: str) -> CachedPrefix:
         """The owner's longest cached prefix of `keys`, for the caller alone until it is released; an empty one where
-        there is none, or none of MIN_PREFIX_SHARE. Never all of `keys`: the last token is computed for its logits.
+        there is none that is worth using. Never all of `keys`: the last token is computed for its logits.
 
         A KV cache that holds no more than that prefix is handed out; else its prefix is copied, because whoever asked
         for the rest may come back.
@@ -144,7 +141,7 @@ class PrefixCache:
         own = [idle for idle in self._idle if idle.owner == owner]
         shared = [min(limit, common_length(keys, idle.keys)) for idle in own]
         longest = max(shared, default=0)
-        if longest < MIN_PREFIX_SHARE * len(keys):
+        if not is_worth_using(longest, len(keys)):
             return CachedPrefix(self._new_cache(), owner)
         candidates = [idle for idle, length in zip(own, shared, strict=True) if length == longest]
         source = min(candidates, key=lambda idle: len(idle.keys))  # the one that has the least beyond it

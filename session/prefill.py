@@ -14,13 +14,11 @@ from time import perf_counter
 import numpy as np
 
 from session.caches import CachedPrefix, LRUCache
+from session.chunks import chunk_end
 from session.ov_model import VisionLanguageModel
 from session.prompt import Prompt
 from session.vision_inputs import VisionBlock
 
-# Tokens in one chunk. Between two chunks an answer can be stopped, and others get their turn; but a chunk behind others
-# is computed more slowly: 1024 tokens of a 2B model take half as long again in chunks of 512.
-CHUNK_TOKENS = 1024
 ENCODING, PREFILLING = "encoding", "prefilling"
 DECAY = 0.5  # what an earlier measurement of the throughput still weighs when the next one comes
 
@@ -131,13 +129,13 @@ class Prefiller:
         limit: int,
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> np.ndarray:
-        """Compute up to CHUNK_TOKENS more tokens of `plan`, at most up to `limit`; encodes pictures where needed.
+        """Compute the next chunk of `plan`, at most up to token `limit`; encodes pictures where needed.
 
         Returns logits, those of the last token in the last row (see `KVCache.forward`). Raises Interrupted, and then
         the prefix is what it was before.
         """
         start = len(prefix.keys)
-        stop = min(limit, start + CHUNK_TOKENS)
+        stop = chunk_end(start, limit)
         embeddings = self.model.embed(plan.prompt.ids[start:stop])
         for _, first, block in plan.blocks_within(start, stop):
             features = self.encode(plan, block)

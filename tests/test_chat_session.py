@@ -20,7 +20,8 @@ from PIL import Image
 
 from adapters.qwen_vl import PIXELS_PER_TOKEN
 from chat_session import MediaError, SessionError
-from session.prefill import CHUNK_TOKENS, ENCODING, PREFILLING, ThroughputEstimate
+from session import chunks
+from session.prefill import ENCODING, PREFILLING, ThroughputEstimate
 from session.prompt import MAX_CHARACTERS, build_prompt, model_inputs
 from session.vision_inputs import MediaProcessor
 from tests.fake_model import CONTROL_TOKENS, END, FakeModel, FakeSession, echoing, fake_processor, saying
@@ -505,14 +506,27 @@ def test_no_more_is_kept_than_allowed():
     assert asked(session_on(echoing(PROCESSOR), max_bytes=0), [user(image(SQUARE), text("x"))])[0] == "x"
 
 
-def test_a_long_prompt_is_read_in_chunks_and_tells_how_far_it_is():
+def test_a_long_prompt_is_read_in_chunks_and_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(chunks, "FIRST_CHUNK_TOKENS", 500)
+    monkeypatch.setattr(chunks, "LATER_CHUNK_TOKENS", 200)
     session, told = session_on(echoing(PROCESSOR)), []
     question = "word " * 1000
     _, stats = asked(session, [user(image(SQUARE), video(FRAMES), text(question))], progress=told.append)
     total = stats.prompt_tokens
     assert [(p.done, p.total) for p in told if p.stage == ENCODING] == [(n, 4) for n in range(4)]
     prefilled = [(p.done, p.total) for p in told if p.stage == PREFILLING]
-    assert prefilled == [(n, total) for n in range(0, total, CHUNK_TOKENS)]
+    assert prefilled == [(n, total) for n in (0, *range(500, total, 200))]
+
+
+def test_a_prefix_is_not_used_where_prefilling_all_at_once_costs_less():
+    session, words = session_on(echoing(PROCESSOR)), "word " * 200
+    first = [user(text(words))]
+    _, stats = asked(session, first)
+    answered, before = [*first, {"role": "assistant", "content": "Yes."}], stats.prompt_tokens
+    _, stats = asked(session, [*answered, user(text("And this?"))])
+    assert stats.cached_tokens >= before - 1
+    _, stats = asked(session, [*answered, user(text("word " * 2000))])
+    assert stats.cached_tokens == 0
 
 
 def test_prepared_pictures_are_neither_seen_nor_read_when_the_question_comes():

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoProcessor
 
+from adapters.qwen_vl import FAMILIES, PIXELS_PER_TOKEN
 from catalog.open import open_model
 from chat_session import ChatSession, SessionError
 from session import images, media, videos, vision_inputs
@@ -275,7 +276,8 @@ def test_frames_follow_the_length_of_a_video_unless_they_are_asked_for(part, sec
 
 def test_a_video_takes_no_more_than_its_budget_whatever_its_length(int4_dir, qwen25_dir, qwen3_dir, tmp_path):
     frames = [np.full((480, 640, 3), number, np.uint8) for number in range(80)]
-    for folder, most in ((qwen25_dir, 2048), (qwen3_dir, 2048 * 28**2 // 32**2)):
+    for folder, family in ((qwen25_dir, "qwen2_5_vl"), (qwen3_dir, "qwen3_vl")):
+        most = 2048 * PIXELS_PER_TOKEN / FAMILIES[family].pixels_per_token
         kept = MediaProcessor(open_model(folder)[1])
         for count, pairs in ((8, 4), (32, 16), (80, 32)):
             part = {"type": "video", "video": str(write_video(tmp_path / "long.mp4", frames[:count], rate=2))}

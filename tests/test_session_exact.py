@@ -236,7 +236,8 @@ def test_a_video_file_is_answered_as_by_generate(pair, tmp_path):
 
 
 def test_a_prompt_read_in_chunks_is_answered_as_one_read_at_once(pair, monkeypatch):
-    monkeypatch.setattr("session.prefill.CHUNK_TOKENS", 7)
+    monkeypatch.setattr("session.chunks.FIRST_CHUNK_TOKENS", 11)
+    monkeypatch.setattr("session.chunks.LATER_CHUNK_TOKENS", 7)
     answer = pair.check([question("Where is it? " * 5, MEDIA[2]), {"role": "assistant", "content": "x"},
                          question("And this?", MEDIA[5])])
     assert isinstance(answer, str)

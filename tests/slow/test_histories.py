@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from session import prefill
+from session import chunks
 from tests import test_session_exact as exact
 from tests.test_session_exact import MEDIA, NEW_TOKENS, QUESTIONS, SAMPLED, Pair
 
@@ -29,11 +29,12 @@ STEPS = st.lists(
 
 @contextmanager
 def chunks_of(tokens: int):
-    usual, prefill.CHUNK_TOKENS = prefill.CHUNK_TOKENS, tokens
+    usual = chunks.FIRST_CHUNK_TOKENS, chunks.LATER_CHUNK_TOKENS
+    chunks.FIRST_CHUNK_TOKENS = chunks.LATER_CHUNK_TOKENS = tokens
     try:
         yield
     finally:
-        prefill.CHUNK_TOKENS = usual
+        chunks.FIRST_CHUNK_TOKENS, chunks.LATER_CHUNK_TOKENS = usual
 
 
 def play(pair: Pair, steps) -> None:
@@ -63,7 +64,7 @@ def play(pair: Pair, steps) -> None:
 def test_whatever_people_do_answers_are_those_of_generate(export, request):
     pair = exact.Pair(request.getfixturevalue(export))
 
-    @given(steps=STEPS, tokens=st.sampled_from([5, 64, prefill.CHUNK_TOKENS]))
+    @given(steps=STEPS, tokens=st.sampled_from([5, 64, chunks.FIRST_CHUNK_TOKENS]))
     @settings(max_examples=HISTORIES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     def histories_are_answered_alike(steps, tokens):
         with chunks_of(tokens):
