@@ -228,6 +228,7 @@ class ChatSession:
         try:
             with self._turn(state, plan):
                 prefix = self._prefixes.take(plan.keys, plan.owner)
+            prefix.prompt_tokens = len(plan)
             stats.cached_tokens = len(prefix.keys)
             new = decoder.accept(self._prefill(state, prefix, plan, progress), [])
             while True:

@@ -21,6 +21,8 @@ from adapters.openvino_runtime import MappedFile, ov
 from session.answer import Interrupted
 from session.chunks import is_worth_using
 
+MAX_GAPS = 512  # tokens of rolled back answers in a KV cache; a copy of it has none
+
 
 class KVCache:
     """Keys and values of the tokens so far, in an infer request of its own. Not thread-safe.
@@ -72,8 +74,13 @@ class KVCache:
         return logits
 
     def roll_back(self, tokens: int) -> None:
-        """As if the last `tokens` of the last `forward` had never been computed (`crop` in Transformers)."""
-        self._mask[len(self._mask) - tokens :] = 0
+        """As if the last `tokens` had never been computed (`crop` in Transformers)."""
+        self._mask[np.flatnonzero(self._mask)[self.length - tokens :]] = 0
+
+    @property
+    def gaps(self) -> int:
+        """How many tokens are rolled back, and still take memory and time."""
+        return 0 if self._mask is None else len(self._mask) - self.length
 
     def copy_from(self, other: "KVCache", length: int) -> None:
         """Become what `other` was when it had `length` tokens."""
@@ -93,12 +100,14 @@ class KVCache:
 class CachedPrefix:
     """A KV cache, and for every token in it a key (see `prefill.PrefillPlan`).
 
-    owner: the visitor whom it serves, and nobody else.
+    owner: the visitor whom it serves, and nobody else. prompt_tokens: how many of `keys`, from the first on, are the
+    prompt that it was last used for; the others are its answer.
     """
 
     cache: KVCache
     owner: str = ""
     keys: array = field(default_factory=lambda: array("q"))
+    prompt_tokens: int = 0
 
 
 class PrefixCache:
@@ -133,8 +142,9 @@ class PrefixCache:
         """The owner's longest cached prefix of `keys`, for the caller alone until it is released; an empty one where
         there is none that is worth using. Never all of `keys`: the last token is computed for its logits.
 
-        A KV cache that holds no more than that prefix is handed out; else its prefix is copied, because whoever asked
-        for the rest may come back.
+        A KV cache that holds no more than that prefix is handed out, and so is one that holds the same prompt and an
+        answer to it, which is asked for once more; else its prefix is copied, because whoever asked for the rest may
+        come back.
         """
         self._settle()
         limit = len(keys) - 1
@@ -145,10 +155,13 @@ class PrefixCache:
             return CachedPrefix(self._new_cache(), owner)
         candidates = [idle for idle, length in zip(own, shared, strict=True) if length == longest]
         source = min(candidates, key=lambda idle: len(idle.keys))  # the one that has the least beyond it
-        if len(source.keys) == longest:
-            self._idle.remove(source)
-            return source
         self._idle.remove(source)
+        beyond = len(source.keys) - longest
+        same_prompt = longest == limit and source.prompt_tokens == len(keys)
+        if beyond == 0 or (same_prompt and source.cache.gaps + beyond <= MAX_GAPS):
+            source.cache.roll_back(beyond)
+            del source.keys[longest:]
+            return source
         self._idle.append(source)  # the most recently used
         copy = CachedPrefix(self._new_cache(), owner, keys[:longest])
         copy.cache.copy_from(source.cache, longest)

@@ -108,8 +108,10 @@ class FakeModel:
 
 
 class FakeCache:
+    copies = 0  # made of any
+
     def __init__(self, model: FakeModel):
-        self._model, self._tokens, self._answer = model, [], None
+        self._model, self._tokens, self._answer, self._gaps = model, [], None, 0
 
     @property
     def length(self) -> int:
@@ -119,11 +121,17 @@ class FakeCache:
     def bytes(self) -> int:
         return 4 * self.length
 
+    @property
+    def gaps(self) -> int:
+        return self._gaps
+
     def copy_from(self, other: "FakeCache", length: int) -> None:
+        FakeCache.copies += 1
         self._tokens = other._tokens[:length]
 
     def roll_back(self, tokens: int) -> None:
         self._tokens = self._tokens[: len(self._tokens) - tokens]
+        self._gaps += tokens
 
     def forward(self, embeddings, position_ids):
         model = self._model

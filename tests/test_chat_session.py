@@ -24,7 +24,7 @@ from session import chunks
 from session.prefill import ENCODING, PREFILLING, ThroughputEstimate
 from session.prompt import MAX_CHARACTERS, build_prompt, model_inputs
 from session.vision_inputs import MediaProcessor
-from tests.fake_model import CONTROL_TOKENS, END, FakeModel, FakeSession, echoing, fake_processor, saying
+from tests.fake_model import CONTROL_TOKENS, END, FakeCache, FakeModel, FakeSession, echoing, fake_processor, saying
 
 PROCESSOR = fake_processor()
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -527,6 +527,30 @@ def test_a_prefix_is_not_used_where_prefilling_all_at_once_costs_less():
     assert stats.cached_tokens >= before - 1
     _, stats = asked(session, [*answered, user(text("word " * 2000))])
     assert stats.cached_tokens == 0
+
+
+def test_asking_once_more_copies_no_cache_until_too_much_of_it_is_rolled_back(monkeypatch):
+    session, copies = session_on(echoing(PROCESSOR)), []
+    asked(session, HELLO)
+    for _ in range(5):
+        before = FakeCache.copies
+        answer, stats = asked(session, HELLO)
+        assert (answer, stats.cached_tokens) == ("Hello!", stats.prompt_tokens - 1)
+        copies.append(FakeCache.copies - before)
+        monkeypatch.setattr("session.caches.MAX_GAPS", 0 if len(copies) == 3 else 512)
+    assert copies == [0, 0, 0, 1, 0]
+
+
+def test_the_way_not_taken_is_kept(monkeypatch):
+    """Only the answer to the very same prompt is dropped; who goes on from a prefix of another one gets a copy."""
+    session = session_on(echoing(PROCESSOR))
+    asked(session, HELLO)
+    answered = [*HELLO, {"role": "assistant", "content": "Hello!"}]
+    for word in ("one", "two"):
+        _, stats = asked(session, [*answered, user(text(word))])
+        assert stats.cached_tokens > stats.prompt_tokens / 2
+    _, stats = asked(session, [*answered, user(text("one"))])
+    assert stats.cached_tokens == stats.prompt_tokens - 1
 
 
 def test_prepared_pictures_are_neither_seen_nor_read_when_the_question_comes():
