@@ -5,6 +5,7 @@ that is mounted into it.
 
 A browser sends to a server on its own machine what any web site tells it to. So, before anything is read:
 
+    how often        `adapters.request_rate`, for each address
     Host             only this machine's names, where the page is for this machine alone: a site whose name leads here
                      (DNS rebinding) gets nothing
     Origin           a page from elsewhere may not ask, post or upload, whatever the Host
@@ -27,6 +28,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.open_streams import visitor_address
+from adapters.request_rate import RequestRate
+
 HOSTS_VARIABLE = "PAGE_HOSTS"
 # Names that lead to this machine wherever they are looked up. The last one is Docker's, for a container's host; no name
 # below `.internal` can be had on the internet.
@@ -46,6 +50,8 @@ CORS_HEADERS = {
     "access-control-allow-headers": "authorization, content-type",
     "access-control-max-age": "600",
 }
+TOO_OFTEN = "Too many requests came from this address. Please wait a few seconds."
+AGAIN = {"retry-after": "10", "connection": "close"}  # with that
 FILE_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
@@ -115,6 +121,7 @@ class RequestGuard:
         self._check_host = check_host
         self._max_upload_bytes = max_upload_bytes
         self._bytes_at_once = 0
+        self._rate = RequestRate()
         self._headers = {
             "content-security-policy": page_policy(names),
             "x-content-type-options": "nosniff",
@@ -128,6 +135,10 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         send = self._with_headers(scope, headers, send)
+        address = visitor_address(scope.get("client"))
+        if not self._rate.allows(address):
+            await self._rate.hold_up(address)
+            return await _refuse(Refusal(429, TOO_OFTEN), headers)(scope, receive, send)
         try:
             self._check_sender(scope, headers)
             if scope["method"] == "OPTIONS" and "origin" in headers:
@@ -265,11 +276,12 @@ def _expected_types(path: str) -> list[str]:
 
 def _refuse(refusal: Refusal, headers: Headers) -> Response:
     """A sentence for people, and for programs what Gradio's clients and OpenAI's each look for."""
-    message = str(refusal)
+    message, more = str(refusal), AGAIN if refusal.status == 429 else None
     if "text/html" in headers.get("accept", ""):
-        return PlainTextResponse(message, refusal.status)
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    return JSONResponse({"detail": message, "error": error}, refusal.status)
+        return PlainTextResponse(message, refusal.status, more)
+    kind = "rate_limit_error" if refusal.status == 429 else "invalid_request_error"
+    error = {"message": message, "type": kind, "param": None, "code": None}
+    return JSONResponse({"detail": message, "error": error}, refusal.status, more)
 
 
 def _what_to_set(asked: str) -> str:
