@@ -15,8 +15,9 @@ Fixtures (all made once per session):
   processor      the processor saved with the INT4 export
   bare_environment            one per test: variables for a child process, see there
 
-Exports are kept in `build/test-exports/`, keyed by the model's bytes, the exporter's versions and our code that calls
-it, so that a second run of the tests starts at once and a changed line starts over. Test doubles live elsewhere.
+Exports are kept in `build/test-exports/`, keyed by the model's bytes (or the code that writes it), the exporter's
+versions and our code that calls it, so that a second run of the tests starts at once and a changed line starts over.
+Test doubles live elsewhere.
 """
 
 import contextlib
@@ -148,14 +149,15 @@ class Export:
     connections: str  # what it tried to reach
 
 
-def export_key(weight_format: str) -> str:
-    digest = hashlib.sha256(weight_format.encode())
+def export_key(name: str, *writers: Path) -> str:
+    """The folder of an export in EXPORTS. writers: the code that writes the model, where it is not the practice one."""
+    digest = hashlib.sha256(name.encode())
     ours = sorted(path for pattern in OUR_EXPORT_CODE for path in ROOT.glob(pattern))
-    for path in sorted(TINY_DIR.iterdir()) + ours:
+    for path in [*sorted(TINY_DIR.iterdir()), *ours, *writers]:
         digest.update(path.name.encode() + path.read_bytes())
-    for name in EXPORTERS:
-        digest.update(f"{name}=={importlib.metadata.version(name)}".encode())
-    return f"{weight_format}-{digest.hexdigest()[:16]}"
+    for package in EXPORTERS:
+        digest.update(f"{package}=={importlib.metadata.version(package)}".encode())
+    return f"{name}-{digest.hexdigest()[:16]}"
 
 
 def make_export(folder: Path, weight_format: str) -> None:
@@ -207,26 +209,32 @@ def fp32_dir(exported) -> Path:
     return exported("fp32").model_dir
 
 
+def random_export(name: str, writer) -> Path:
+    """The float32 export of what the module `writer` writes; beside it, "source of NAME"."""
+    folder = EXPORTS / export_key(name, Path(writer.__file__))
+    source, export = folder / f"source of {name}", folder / f"export of {name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not export.exists():  # it appears when it is whole
+            shutil.rmtree(source, ignore_errors=True)
+            cmd_helper.optimum_cli(writer.write(source, TINY_DIR), export, additional_args={"weight-format": "fp32"})
+    return export
+
+
 @pytest.fixture(scope="session")
-def qwen25_dir(tmp_path_factory) -> Path:
+def qwen25_dir(tiny_dir) -> Path:
     """A Qwen2.5-VL of random weights (`tests/random_25.py`), exported in float32; beside it "source of qwen25"."""
     from tests import random_25
 
-    source = random_25.write(tmp_path_factory.mktemp("qwen25") / "source of qwen25", TINY_DIR)
-    folder = source.with_name("export of qwen25")
-    cmd_helper.optimum_cli(source, folder, additional_args={"weight-format": "fp32"})
-    return folder
+    return random_export("qwen25", random_25)
 
 
 @pytest.fixture(scope="session")
-def qwen3_dir(tmp_path_factory) -> Path:
+def qwen3_dir(tiny_dir) -> Path:
     """A Qwen3-VL of random weights (`tests/random_3.py`), exported in float32; beside it "source of qwen3"."""
     from tests import random_3
 
-    source = random_3.write(tmp_path_factory.mktemp("qwen3") / "source of qwen3", TINY_DIR)
-    folder = source.with_name("export of qwen3")
-    cmd_helper.optimum_cli(source, folder, additional_args={"weight-format": "fp32"})
-    return folder
+    return random_export("qwen3", random_3)
 
 
 @pytest.fixture(scope="session")

