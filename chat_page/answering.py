@@ -46,7 +46,7 @@ def stream_conversation(
     Once `stop_requested()`, what was written stays, and the line below says that it is not all. Raises gr.Error, in a
     sentence for visitors, where it fails. visitor: see `ChatSession.stream`.
     """
-    *asked, answer = history
+    *asked, answer = settings.with_frames(history)
     try:
         with closing(_answers(session, asked, answer["content"], settings, visitor)) as answers:
             for answer in answers:

@@ -14,7 +14,7 @@ import secrets
 from pathlib import Path
 
 from adapters.gradio_internals import get_upload_folder
-from chat_page.messages import MAX_FILES, finished
+from chat_page.messages import MAX_FILES, finished, options_of
 from session.prompt import MAX_CHARACTERS, content_parts
 
 MAX_MESSAGES = 100
@@ -88,9 +88,10 @@ class BrowserStore:
             return stored
         parts = content_parts(message)
         content = [
-            {"text": part["text"]} if part["type"] == "text" else self._signed(part["type"], part[part["type"]])
+            {"text": part["text"]} if part["type"] == "text"
+            else self._signed(part["type"], part[part["type"]]) | options_of(part)
             for part in parts
-        ]
+        ]  # fmt: skip
         return {"role": "user", "content": content}
 
     def _believed(self, stored: dict) -> dict:
@@ -109,7 +110,9 @@ class BrowserStore:
             return {"type": "text", "text": stored["text"]}
         kind = next(kind for kind in GONE if kind in stored or kind == "document")
         path = self._file(kind, stored)
-        return {"type": kind, kind: path} if path else {"type": "text", "text": GONE[kind]}
+        if not path:
+            return {"type": "text", "text": GONE[kind]}
+        return {"type": kind, kind: path} | options_of({**stored, "type": kind})
 
     def _signed(self, kind: str, path: str) -> dict:
         name = Path(path).resolve().relative_to(Path(get_upload_folder()).resolve()).as_posix()

@@ -49,10 +49,10 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
             gr.Warning(str(error), duration=NOTICE_S)
             return come_back(tab, history, stored)
 
-    def clear(tab: TabState, history, value: dict | None):
+    def clear(tab: TabState, history, value: dict | None, pages: str):
         end_answer(tab)
         if history or not is_empty(value):
-            tab.cleared = finished(history), value
+            tab.cleared = finished(history), {**(value or empty_input()), "pages": pages}
         return conversation_values(page, tab, [], "", input_value=empty_input())
 
     def undo_clear(tab: TabState, history):
@@ -75,7 +75,8 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
     # Nothing is cancelled: an answer ends by itself, and one that still waits finds its question taken back. Cancelled,
     # an answer could have text on its way that comes after "Stopped.".
     page.input.stop(stop, [page.tab, page.history], page.conversation, **IMMEDIATELY)
-    cleared = page.clear.click(clear, [page.tab, page.history, page.input], page.conversation, **IMMEDIATELY)
+    all_of_it = [page.tab, page.history, page.input, page.pages]
+    cleared = page.clear.click(clear, all_of_it, page.conversation, **IMMEDIATELY)
     cleared.success(None, js=OFFER_UNDO)
     page.undo_clear.click(undo_clear, [page.tab, page.history], page.conversation, **IMMEDIATELY)
     conversation = [page.tab, page.history, page.stored]

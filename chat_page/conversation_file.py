@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adapters.gradio_internals import get_upload_folder, hash_file, save_file_to_cache
-from chat_page.messages import MAX_FILES
+from chat_page.messages import MAX_FILES, options_of
 from session.documents import load_page
 from session.media import MediaError, load_image, load_video
 from session.prompt import MAX_CHARACTERS, SessionError, content_parts
@@ -201,7 +201,8 @@ def _with_files(message: dict, renamed: Callable[[str, str], str]) -> dict:
     content = []
     for part in content_parts(message):
         kind = part["type"]
-        content.append({"type": kind, kind: part[kind] if kind == "text" else renamed(kind, part[kind])})
+        said = part[kind] if kind == "text" else renamed(kind, part[kind])
+        content.append({"type": kind, kind: said} | options_of(part))
     return {"role": message["role"], "content": content}
 
 
@@ -252,4 +253,6 @@ def _is_question(message: dict) -> bool:
 
 def _is_part(part) -> bool:
     kind = part.get("type") if isinstance(part, dict) else None
-    return kind in ("text", *SUFFIXES) and part.keys() == {"type", kind} and isinstance(part[kind], str)
+    if kind not in ("text", *SUFFIXES):
+        return False
+    return part.keys() == {"type", kind, *options_of(part)} and isinstance(part[kind], str)

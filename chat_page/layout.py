@@ -6,6 +6,7 @@ something (`chat_page.question_handlers`, `chat_page.button_handlers`), how it l
 
 import copy
 from dataclasses import dataclass, field
+from html import escape
 
 import gradio as gr
 
@@ -30,7 +31,10 @@ from chat_page.theme import (
     limits,
 )  # fmt: skip
 from chat_session import ChatSession
+from session.documents import MAX_PAGES
 
+HEADER = """<h1>Chat about pictures</h1><p class="quiet">{}</p>
+<button popovertarget="about">About</button><button popovertarget="settings">Settings</button>"""
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
 FROM_PROGRAMS = "Programs use this page, too: [how](?view=api)."
 
@@ -71,6 +75,7 @@ class ChatPage:
     cost, cache: lines below them, that predict what the message in the input box would cost, and say what is kept.
     notice: a sentence on a coloured ground, such as that the server was restarted; mostly hidden.
     chatbot: the conversation, or the examples where there is none yet.
+    pages: which pages of a document are read; shown while one is in the input box.
     input: what a visitor types and uploads; sends and stops.
     clear, save, save_text, load: the buttons below it.
     undo_clear, download, go_on: buttons that are hidden: the page's script presses them for others that come and go.
@@ -89,6 +94,7 @@ class ChatPage:
     cache: gr.Markdown
     notice: gr.Markdown
     chatbot: gr.Chatbot
+    pages: gr.Textbox
     input: gr.MultimodalTextbox
     clear: gr.Button
     save: gr.Button
@@ -101,7 +107,7 @@ class ChatPage:
     @property
     def conversation(self) -> list:
         """Outputs of everything that changes the conversation."""
-        return [self.history, self.chatbot, self.input, self.stored, self.notice]
+        return [self.history, self.chatbot, self.input, self.pages, self.stored, self.notice]
 
     def show(self, history: list[dict]) -> list[dict]:
         """What the Chatbot takes. Gradio deletes after a day what is in it, too."""
@@ -119,17 +125,19 @@ def lay_out(model, session: ChatSession) -> ChatPage:
     history = gr.State([])
     tab = gr.State(TabState())
     stored = gr.BrowserState(None, storage_key=STORED_IN_TAB, secret="the visitor's own text")
-    with gr.Row(elem_classes="header"):
-        gr.Markdown("# Chat about pictures")
-        gr.Markdown(model_line(model), elem_classes="quiet model")
-        with gr.Accordion("About", open=False, elem_classes="panel"):
-            gr.Markdown(f"{practice}{FILES}\n\n{FROM_PROGRAMS}")
-        with gr.Accordion("Settings", open=False, elem_classes="panel"):
-            settings = controls(session)
-            cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
-            cache = gr.Markdown(elem_classes="quiet")
+    gr.HTML(HEADER.format(escape(model_line(model))), elem_id="header")
+    with gr.Column(elem_id="about"):
+        gr.Markdown(f"{practice}{FILES}\n\n{FROM_PROGRAMS}")
+    with gr.Column(elem_id="settings"):
+        settings = controls(session)
+        cost = gr.Markdown(NO_PICTURE, elem_classes="quiet")
+        cache = gr.Markdown(elem_classes="quiet")
     notice = gr.Markdown(visible=False, elem_classes="notice")
     chatbot = _chatbot(examples, practice)
+    pages = gr.Textbox(
+        value="", label="Pages", show_label=False, container=False, visible=False, max_length=100, elem_id="pages",
+        placeholder=f"Pages, such as 3, 5-7; else the first {MAX_PAGES}",
+    )  # fmt: skip
     input_box = gr.MultimodalTextbox(
         label="Input", show_label=False, placeholder="Ask about a picture…", file_count="multiple", submit_btn="Submit",
         stop_btn="Stop", max_plain_text_length=100_000, autofocus=True, elem_id="question",
@@ -144,8 +152,9 @@ def lay_out(model, session: ChatSession) -> ChatPage:
 
     return ChatPage(
         session=session, examples=examples, history=history, tab=tab, stored=stored, settings=settings,
-        cost=cost, cache=cache, notice=notice, chatbot=chatbot, input=input_box, clear=clear,
-        save=save, save_text=save_text, load=load, undo_clear=hidden[0], download=download, go_on=hidden[1],
+        cost=cost, cache=cache, notice=notice, chatbot=chatbot, pages=pages, input=input_box,
+        clear=clear, save=save, save_text=save_text, load=load, undo_clear=hidden[0], download=download,
+        go_on=hidden[1],
     )  # fmt: skip
 
 

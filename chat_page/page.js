@@ -128,6 +128,7 @@ document.addEventListener("paste", (event) => {
 
 // ---- sending and stopping -----------------------------------------------------------------------------------------
 
+for (const name of ["#about", "#settings"]) find(name).popover = "auto";
 const press = (name) => find(`#question .${name}-button`)?.click();
 let writing = false, queued = false, waiting = false;
 
@@ -165,9 +166,8 @@ document.addEventListener("keydown", (event) => {
   } else if (key === "Escape" && inMessage) {
     find("#conversation [aria-label=Cancel]").click();
   } else if (key === "Escape" && !lightbox.open) {
-    const panel = target.closest?.(".panel");
-    if (panel) panel.querySelector(".label-wrap").click();
-    else if (queued) send(false);
+    if (find(":popover-open")) return;  // which the browser closes
+    if (queued) send(false);
     else if (writing) press("stop");
   }
 }, true);
@@ -177,8 +177,3 @@ document.addEventListener("keypress", (event) => {
   event.stopImmediatePropagation();
   send(true);
 }, true);
-document.addEventListener("click", ({ target }) => {  // beside an open panel: it closes
-  document.querySelectorAll(".panel:has(.label-wrap.open)").forEach((panel) => {
-    if (target.isConnected && !panel.contains(target)) panel.querySelector(".label-wrap").click();
-  });
-});

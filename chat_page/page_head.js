@@ -22,8 +22,8 @@ window.keepSetting = (index, value, wasTyped) => {
 window.keptSettings = (shown, limits) => {
   areBack = true;
   return kept().length ? shown.map((value, index) => {
-    const found = kept()[index], [least, most] = limits[index] ?? [];
-    if (typeof found !== typeof value) return value;
-    return limits[index] ? Math.min(Math.max(found, least), most) : found;
+    const found = kept()[index], { choices = [found], least, most } = limits[index];
+    if (typeof found !== typeof value || !choices.includes(found)) return value;
+    return least === undefined ? found : Math.min(Math.max(found, least), most);
   }) : shown;
 };

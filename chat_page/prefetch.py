@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 class TabState:
     """What the server knows of one browser tab besides its conversation; changed in place.
 
-    in_input: what is in the input box now, {"text": str, "files": [path]}.
+    in_input: what is in the input box now (see `chat_page.messages`).
     files_checked: those of them that can be used.
     damaged: those that turned out damaged when they were opened, each with a sentence, until the visitor is told.
     files_sent: of the latest question.
-    prefetched: the files that were prefetched last, or are now, and their most visual tokens.
+    prefetched: the files that were prefetched last, or are now, and how they are looked at.
     asked: a question, shown already, waits for its answer to begin.
     answering: an answer to this tab is being written.
     previous: the conversation before that question.
@@ -86,9 +86,10 @@ def prefetch(
     when the files are neither in the box any more nor were sent. What cannot be opened is in `tab.damaged` then.
     """
     files = value["files"] if value else []
-    if not files or (files, settings.visual_tokens) == tab.prefetched:
+    looked_at = (files, value and value["pages"], settings.visual_tokens, settings.video_frames)
+    if not files or looked_at == tab.prefetched:
         return
-    tab.prefetched = looked_at = (files, settings.visual_tokens)
+    tab.prefetched = looked_at
     closed = threading.Event()
 
     def wanted() -> bool:
@@ -102,7 +103,7 @@ def prefetch(
     thread.start()
     try:
         with contextlib.suppress(SessionError, MediaError, Interrupted):  # of which the thread tells
-            for part in content_of_input(value):
+            for part in settings.asked([], value)[-1]["content"]:
                 make_previews(session.processor, part, wanted)
                 yield
         while thread.is_alive():
@@ -122,7 +123,7 @@ def _prepare(
     visitor: str,
 ) -> None:
     try:
-        messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
+        messages = settings.asked(before, value)
         session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
     except SessionError as error:
         logger.info("not prefetched: %s", error)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from PIL import Image
 
 from adapters.gradio_internals import get_upload_folder, save_pil_to_cache
+from chat_page.messages import options_of
 from session.answer import Interrupted
 from session.documents import count_pages, load_page, parts_of
 from session.media import load_video
@@ -18,25 +19,28 @@ from session.vision_inputs import sampling_of
 MAX_KNOWN = 100  # files
 FRAME, PAGE = (240, 240), (1600, 1600)  # pixels at most; the small print of a page can be read
 
-_known: OrderedDict[str, list[tuple[str, str]]] = OrderedDict()
+_known: OrderedDict[tuple, list[tuple[str, str]]] = OrderedDict()
 
 
-def previews_of(path: str) -> list[tuple[str, str]]:
+def previews_of(part: dict) -> list[tuple[str, str]]:
     """("2.0 s" or "Page 3 of 11", path of a picture) of each frame or page that is seen, as far as `make_previews` was
     there before; opens nothing.
     """
-    return _known.get(path, [])
+    return _known.get(_key(part), [])
 
 
 def make_previews(processor, part: dict, wanted: Callable[[], bool]) -> None:
     """Opens the file of `part` once more. Raises MediaError; Interrupted once it is not `wanted` any more."""
     makers = {"video": _frames, "document": _pages}
-    path = part[part["type"]]
-    if part["type"] not in makers or path in _known:
+    if part["type"] not in makers or _key(part) in _known:
         return
-    _known[path] = list(makers[part["type"]](processor, part, wanted))
+    _known[_key(part)] = list(makers[part["type"]](processor, part, wanted))
     while len(_known) > MAX_KNOWN:
         _known.popitem(last=False)
+
+
+def _key(part: dict) -> tuple:
+    return part[part["type"]], str(options_of(part))
 
 
 def _frames(processor, part: dict, wanted: Callable[[], bool]) -> Iterator[tuple[str, str]]:

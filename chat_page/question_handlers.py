@@ -23,6 +23,7 @@ from chat_page.render import unescape
 from chat_page.settings import Settings, predicted_cost
 from chat_page.strings import NOTICE_S, visible_error
 from chat_session import ChatSession, SessionError
+from session.media import kind_of
 
 UNCHANGED = gr.skip()  # for a component that stays as it is
 IMMEDIATELY = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
@@ -32,21 +33,22 @@ MAX_PREFETCHING = 8  # tabs at a time; they take turns
 MAX_PREDICTING = 4  # costs at a time; who finds no place in PREDICTING_S sees the cost of before
 PREDICTING_S = 1.0
 STORE_S = 1.0  # between two times that the browser stores an answer that grows
-NOTHING = (UNCHANGED,) * 5  # for `page.conversation`
+NOTHING = (UNCHANGED,) * 6  # for `page.conversation`
 STILL_WRITING = "An answer is being written. Stop it first, with Esc."
 
 
 def conversation_values(
     page: ChatPage, tab: TabState, history: list[dict], notice: str | None = None, input_value=UNCHANGED
 ) -> tuple:
-    """Values of `page.conversation`; without a notice, the last one stays. While an answer grows, the browser stores it
-    now and then.
+    """Values of `page.conversation`; without a notice, the last one stays. input_value: for the input box, its pages
+    too. While an answer grows, the browser stores it now and then.
     """
     stored, now = UNCHANGED, time.monotonic()
     if not is_growing(history) or now - tab.stored_at > STORE_S:
         stored, tab.stored_at = page.browser.to_store(history, tab.visitor), now
     told = UNCHANGED if notice is None else notice_update(notice)
-    return history, page.show(history), input_value, stored, told
+    pages = UNCHANGED if input_value is UNCHANGED else input_value["pages"]
+    return history, page.show(history), input_value, pages, stored, told
 
 
 def question_back(tab: TabState, history: list[dict]):
@@ -84,8 +86,9 @@ def connect_questions(page: ChatPage) -> list:
             tab.in_input = input_value
         return conversation_values(page, tab, history, notice, input_value)
 
-    def ask(message: dict | None, tab: TabState, history, stored):
-        tab.files_sent = message["files"] if message else []
+    def ask(message: dict | None, pages: str, tab: TabState, history, stored):
+        message = {**(message or empty_input()), "pages": pages}
+        tab.files_sent = message["files"]
         before, notice = page.browser.restored(history, stored)
         return put(tab, before, lambda: with_question(before, len(before), message), notice, input_value=empty_input())
 
@@ -131,7 +134,7 @@ def connect_questions(page: ChatPage) -> list:
 
     conversation = [page.tab, page.history, page.stored]
     puts = [
-        page.input.submit(ask, [page.input, *conversation], page.conversation, **TELLING),
+        page.input.submit(ask, [page.input, page.pages, *conversation], page.conversation, **TELLING),
         page.chatbot.retry(retry, conversation, page.conversation, **TELLING),
         page.chatbot.edit(edit, conversation, page.conversation, **TELLING),
         page.chatbot.example_select(example, page.tab, page.conversation, **TELLING),
@@ -150,26 +153,35 @@ def connect_typing(page: ChatPage) -> None:
 
     predicting = threading.BoundedSemaphore(MAX_PREDICTING)
 
-    def look(request: gr.Request, value: dict | None, before: list[dict], tab: TabState, *settings) -> tuple:
-        """A file that cannot be used leaves the box at once, and why is said; the others stay."""
-        value = tab.in_input = value or empty_input()
+    def look(
+        request: gr.Request, value: dict | None, pages: str, before: list[dict], tab: TabState, *settings
+    ) -> tuple:
+        """A file that cannot be used leaves the box at once, and why is said; the others stay. A document's pages can
+        be chosen.
+        """
+        value = tab.in_input = {**(value or empty_input()), "pages": pages}
+        choice = UNCHANGED
         if value["files"] != tab.files_checked:
             problems = unusable(value)
             tab.files_checked = [path for path in value["files"] if path not in problems]
             if problems:
-                return UNCHANGED, *leave_out(problems, value)
+                return UNCHANGED, UNCHANGED, *leave_out(problems, value)
+            has_document = any(kind_of(path) == "document" for path in value["files"])
+            choice = gr.update(visible=True) if has_document else gr.update(visible=False, value="")
         if not predicting.acquire(timeout=PREDICTING_S):
-            return UNCHANGED, UNCHANGED, UNCHANGED
+            return UNCHANGED, choice, UNCHANGED, UNCHANGED
         try:
             values = Settings.from_controls(page.session, *settings)
-            return predicted_cost(page.session, before, value, values, tab.asks_from(request)), UNCHANGED, UNCHANGED
+            cost = predicted_cost(page.session, before, value, values, tab.asks_from(request))
+            return cost, choice, UNCHANGED, UNCHANGED
         finally:
             predicting.release()
 
     def encode(
-        request: gr.Request, value: dict | None, before: list[dict], tab: TabState, *settings
+        request: gr.Request, value: dict | None, pages: str, before: list[dict], tab: TabState, *settings
     ) -> Iterator[None]:
         values = Settings.from_controls(page.session, *settings)
+        value = {**(value or empty_input()), "pages": pages}
         yield from prefetch(page.session, value, before, tab, values, tab.asks_from(request))
 
     def tell_damaged(tab: TabState) -> tuple:
@@ -183,10 +195,10 @@ def connect_typing(page: ChatPage) -> None:
         files = [path for path in value["files"] if path not in problems]
         return {**value, "files": files}, notice_update(" ".join(problems.values()))
 
-    inputs = [page.input, page.history, page.tab, *page.settings]
-    visual_tokens = page.settings[-1]
-    changes = [page.input.change, visual_tokens.release]
-    looked = [page.cost, page.input, page.notice]
+    inputs = [page.input, page.pages, page.history, page.tab, *page.settings]
+    *_, visual_tokens, video_frames = page.settings
+    changes = [page.input.change, page.pages.blur, visual_tokens.release, video_frames.input]
+    looked = [page.cost, page.pages, page.input, page.notice]
     looked_at = gr.on(changes, look, inputs, looked, trigger_mode="always_last", **IMMEDIATELY)
     # Not beside `look`: what is not known to be in the box is not wanted.
     encoded = looked_at.then(
@@ -200,21 +212,22 @@ def add_endpoint(page: ChatPage) -> None:
     """The page for programs: `client.predict(message=..., api_name="/chat")`, see the README."""
 
     def chat(
-        message, system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, before,
-        client: gr.Request,
+        message, system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, video_frames, pages,
+        before, client: gr.Request,
     ):  # fmt: skip
         """Answer a message in the conversation of this client. The answer grows as it is written.
 
-        message: {"text": str, "files": list of pictures and videos, each from gradio_client.handle_file}.
+        message: {"text": str, "files": list of pictures, videos and documents, each from gradio_client.handle_file}.
         system_prompt: str, what the model is told before the conversation. temperature: float, 0 for the likeliest
         word every time. max_tokens: int, the longest answer. repetition_penalty: float, 1 for the model's own. seed:
         int, for the same answer again where temperature is not 0. visual_tokens: int, the most for each picture.
-        Returns the answer so far, a str.
+        video_frames: str, the most of each video: "Automatic", "Up to 8", and so on up to 128.
+        pages: str, of a document, for example "3, 5-7"; "" for the first ones. Returns the answer so far, a str.
         """
-        values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens)
+        values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, video_frames)
         settings = Settings.from_controls(page.session, *values)
         try:
-            asked = with_question(before, len(before), message)
+            asked = with_question(before, len(before), {**(message or empty_input()), "pages": pages})
             for history in stream_conversation(
                 page.session, asked, settings, visitor=f"{visitor_address(client.client)}/program {client.session_hash}"
             ):
@@ -225,7 +238,7 @@ def add_endpoint(page: ChatPage) -> None:
 
     answer = gr.Textbox(visible=False, label="Answer")
     gr.Button(visible=False).click(
-        chat, [page.input, *page.settings, page.history], [page.history, answer], api_name="chat",
+        chat, [page.input, *page.settings, page.pages, page.history], [page.history, answer], api_name="chat",
         **_limit(page.session),
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ def files_shown(history: list[dict]) -> set[str]:
     boxed = {message["boxed"] for message in history if message.get("boxed")}
     parts = [part for message in history for part in content_parts(message) if part["type"] != "text"]
     paths = {part[part["type"]] for part in parts}
-    return boxed | paths | {preview for path in paths for _, preview in previews_of(path)}
+    return boxed | paths | {preview for part in parts for _, preview in previews_of(part)}
 
 
 def _content(message: dict) -> list[dict]:
@@ -57,7 +57,7 @@ def _medium(part: dict, number: int, total: int) -> str:
     badge = f"<span>{number}</span>" if total > 1 else ""
     if kind == "image":
         return _picture(part["image"], label, badge)
-    previews = previews_of(part[kind])
+    previews = previews_of(part)
     seen = "".join(f'<img src="{_url(path)}" alt="{name}" loading="lazy" hidden>' for name, path in previews)
     if kind == "document":
         first = seen.replace(" hidden", "", 1)

@@ -1,8 +1,7 @@
 """The settings in the panel, and what they mean for the session.
 
-Here: the controls, their limits, what the browser keeps of them, the line that
-predicts what a picture costs. Not here: how an answer is generated
-(`session.decode`).
+Here: the controls, their limits, what the browser keeps of them, the line that predicts what a picture costs. Not here:
+how an answer is generated (`session.decode`).
 """
 
 import json
@@ -13,16 +12,20 @@ import gradio as gr
 from chat_page.messages import content_of_input
 from chat_page.strings import duration
 from chat_session import ChatSession, MediaError, SessionError
+from session.prompt import content_parts
 
 MAX_SYSTEM_CHARACTERS = 4000
 SAMPLING = {"top_k": 50, "top_p": 0.95}  # given, because Qwen's own settings leave one token to choose from
+AUTOMATIC = "Automatic"
+VIDEO_FRAMES = {AUTOMATIC: 0, "Up to 8": 8, "Up to 32": 32, "Up to 64": 64, "Up to 128": 128}  # to choose from
 NO_PICTURE = "Add a picture to see how many visual tokens it takes, and how long."
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a visitor may set. repetition_penalty: 1 for the model's own. seed: 0 for another answer every time.
-    visual_tokens: the most for each picture; None for what the processor says.
+    visual_tokens: the most for each picture; None for what the processor says. video_frames: the most of each video; 0
+    for what follows from its length.
     """
 
     system_prompt: str = ""
@@ -31,18 +34,39 @@ class Settings:
     repetition_penalty: float = 1
     seed: int = 0
     visual_tokens: int | None = None
+    video_frames: int = 0
 
     @classmethod
     def from_controls(cls, session: ChatSession, *values) -> "Settings":
         """The slider's highest visual tokens are no limit: then videos too get what the processor says."""
-        *others, visual_tokens = values
+        *others, visual_tokens, video_frames = values
         _, highest = session.visual_token_budget
-        return cls(*others, None if visual_tokens >= highest else int(visual_tokens))
+        return cls(*others, None if visual_tokens >= highest else int(visual_tokens), VIDEO_FRAMES.get(video_frames, 0))
 
     def with_system(self, messages: list[dict]) -> list[dict]:
         """`messages` behind the system prompt, where there is one."""
         system = self.system_prompt.strip()
         return [{"role": "system", "content": system}, *messages] if system else messages
+
+    def with_frames(self, messages: list[dict]) -> list[dict]:
+        """`messages`, whose videos are seen in as many frames as are set now, also those of before."""
+        return [
+            {**message, "content": [self._with_frames(part) for part in content_parts(message)]}
+            if message["role"] == "user" else message
+            for message in messages
+        ]  # fmt: skip
+
+    def _with_frames(self, part: dict) -> dict:
+        if part["type"] != "video":
+            return part
+        return {"type": "video", "video": part["video"]} | (
+            {"max_frames": self.video_frames} if self.video_frames else {}
+        )
+
+    def asked(self, before: list[dict], value: dict) -> list[dict]:
+        """What the session is given when `value`, of the input box, is asked behind the conversation `before`."""
+        question = {"role": "user", "content": content_of_input(value)}
+        return self.with_system(self.with_frames([*before, question]))
 
     def options(self) -> dict:
         """For ChatSession.stream."""
@@ -84,6 +108,10 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
             lowest, highest, value=highest, step=1, precision=0, label="Picture detail",
             info="The most visual tokens for each picture. Fewer are faster, more show finer detail.",
         ),
+        gr.Radio(
+            list(VIDEO_FRAMES), value=AUTOMATIC, label="Video frames",
+            info="How many are seen of a video. More show what is short, and take longer.",
+        ),
     ]  # fmt: skip
 
 
@@ -91,8 +119,16 @@ def bring_back(shown: list[gr.components.Component]) -> str:
     """JavaScript that sets `shown` to what the visitor's browser kept of them, as far as they can be set to it now:
     another model has other limits.
     """
-    limits = [None if isinstance(control, gr.Textbox) else (control.minimum, control.maximum) for control in shown]
-    return f"(...shown) => keptSettings(shown, {json.dumps(limits)})"
+    return f"(...shown) => keptSettings(shown, {json.dumps([_limits(control) for control in shown])})"
+
+
+def _limits(control: gr.components.Component) -> dict:
+    match control:
+        case gr.Radio():
+            return {"choices": [value for _, value in control.choices]}
+        case gr.Slider() | gr.Number():
+            return {"least": control.minimum, "most": control.maximum}
+    return {}
 
 
 def predicted_cost(
@@ -102,7 +138,7 @@ def predicted_cost(
     if not value or not value["files"]:
         return NO_PICTURE
     try:
-        messages = settings.with_system([*before, {"role": "user", "content": content_of_input(value)}])
+        messages = settings.asked(before, value)
         cost = session.estimate(messages, max_visual_tokens=settings.visual_tokens, visitor=visitor)
     except (SessionError, MediaError) as error:
         return str(error)

@@ -63,8 +63,31 @@ def test_what_people_type_most_is_not_escaped_where_they_edit_it():
 
 
 def test_a_question_goes_back_into_the_input_box(cat):
-    message = {"text": "What?", "files": [cat, cat]}
+    message = {"text": "What?", "files": [cat, cat], "pages": ""}
     assert input_of_question([{"role": "user", "content": content_of_input(message)}], 0) == message
+
+
+@pytest.fixture
+def letter(cat):
+    """A document of two pages."""
+    path = Path(cat).with_name("letter.pdf")
+    Image.new("RGB", (248, 350), "red").save(path, "PDF", save_all=True, append_images=[Image.new("RGB", (248, 350))])
+    return str(path)
+
+
+@pytest.mark.parametrize(("typed", "pages"), [("2", [2]), ("1-2", [1, 2]), (" 3 , 5–7,9 ", [3, 5, 6, 7, 9]),
+                                              ("1-8", [*range(1, 9)]), ("", None), (" ", None)])
+def test_pages_of_a_document_are_typed_as_people_write_them(letter, cat, typed, pages):
+    content = content_of_input({"text": "", "files": [letter, cat], "pages": typed})
+    assert [part.get("pages") for part in content] == [pages, None]
+    back = input_of_question([{"role": "user", "content": content}], 0)["pages"]
+    assert back == (", ".join(map(str, pages)) if pages else "")
+
+
+@pytest.mark.parametrize("typed", ["x", "0", "-1", "1-9", "3-1", "1--2", ",", "1-99999999999", "9" * 99, "1.5"])
+def test_what_are_no_pages_is_said(letter, typed):
+    with pytest.raises(SessionError, match="are no pages that can be read"):
+        content_of_input({"text": "", "files": [letter], "pages": typed})
 
 
 @pytest.mark.parametrize("index", [-1, 1, 2, 99])
@@ -116,7 +139,7 @@ def test_the_line_before_the_first_word_says_how_far_and_how_long():
 
 
 def test_settings_that_nobody_touched_change_nothing(session):
-    settings = Settings.from_controls(session, "", 0, 1024, 1, 0, session.visual_token_budget[1])
+    settings = Settings.from_controls(session, "", 0, 1024, 1, 0, session.visual_token_budget[1], "Automatic")
     assert settings == Settings()
     assert settings.with_system([ANSWER]) == [ANSWER]
     assert settings.options() == {
@@ -130,6 +153,17 @@ def test_the_cost_of_a_picture_is_predicted_and_falls_with_the_budget(session, c
     assert f" {usual} visual tokens" in predicted_cost(session, [], message, Settings())
     assert f" {usual} visual tokens" not in predicted_cost(session, [], message, Settings(visual_tokens=6))
     assert predicted_cost(session, [], {"text": "Hi", "files": []}, Settings()) == NO_PICTURE
+
+
+def test_the_frames_of_videos_are_those_that_are_set_now(session, cat):
+    clip = {"type": "video", "video": "clip.mp4", "max_frames": 8}
+    before = [{"role": "user", "content": [clip]}, ANSWER]
+
+    def seen(settings: Settings) -> list:
+        return next(part for message in settings.with_frames(before) for part in message["content"]).get("max_frames")
+
+    assert (seen(Settings(video_frames=64)), seen(Settings())) == (64, None)
+    assert Settings.from_controls(session, "", 0, 1024, 1, 0, 4, "Up to 64").video_frames == 64
 
 
 # ---- what the browser stores ----------------------------------------------------------------------------------------
@@ -150,6 +184,15 @@ def test_a_conversation_comes_back_with_its_pictures(browser, cat):
     assert (back, notice) == ([question("What?", cat, cat), boxed], "")
     other = [question("Other"), ANSWER]
     assert browser.restored(other, browser.to_store(back)) == (other, "")
+
+
+def test_the_pages_of_a_document_come_back_and_what_are_none_does_not(browser, letter):
+    asked = {"role": "user", "content": content_of_input({"text": "What?", "files": [letter], "pages": "2"})}
+    stored = browser.to_store([asked, ANSWER])
+    assert browser.restored([], stored)[0][0] == asked
+    for forged in ([], [0], ["2"], [True], [1] * 9, 2, {}, None):
+        stored["messages"][0]["content"][0]["pages"] = forged
+        assert "pages" not in browser.restored([], stored)[0][0]["content"][0]
 
 
 def test_an_answer_that_was_being_written_comes_back_as_stopped(browser):

@@ -90,11 +90,12 @@ def test_a_conversation_comes_back_with_its_pictures_and_videos(tmp_path, upload
 def test_a_document_comes_back_too(tmp_path, upload_folder):
     document = tmp_path / "my letter"
     Image.new("RGB", (24, 35), "red").save(document, "PDF")
-    packed = save([user({"type": "document", "document": str(document)}, text("What?")), answer("A letter.")])
+    asked = {"type": "document", "document": str(document), "pages": [1]}
+    packed = save([user(asked, text("What?")), answer("A letter.")])
     content = document.read_bytes()
     document.unlink()
     (part, _) = load(packed)[0]["content"]
-    assert part["type"] == "document"
+    assert part["type"] == "document" and part["pages"] == [1]
     back = Path(part["document"])
     assert (back.read_bytes(), back.suffix, back.is_relative_to(upload_folder)) == (content, ".pdf", True)
 
@@ -312,7 +313,8 @@ def test_a_zip_without_a_conversation_is_refused(tmp_path, upload_folder):
     user({"type": "audio", "audio": PICTURE}), user({"type": "image", "image": 7}),
     user({"type": "image", "video": PICTURE}), user({"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.png"}}),
     user({**text("x"), "image": PICTURE}), user({"type": "video", "video": [PICTURE]}),
-    user({"type": "video", "video": PICTURE, "fps": 1e9}),
+    user({"type": "video", "video": PICTURE, "fps": 1e9}), user({**image(PICTURE), "pages": [1]}),
+    user({"type": "document", "document": PICTURE, "pages": [0]}),
     user(text("\ud800")), user(text("a" * (MAX_CHARACTERS + 1))), user(*[image(PICTURE)] * (MAX_FILES + 1)),
 ], ids=lambda message: repr(message)[:60])  # fmt: skip
 def test_a_first_message_of_the_wrong_shape_is_refused(tmp_path, upload_folder, message):

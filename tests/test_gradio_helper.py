@@ -87,6 +87,7 @@ def test_there_is_one_endpoint_and_its_arguments_have_types_and_are_explained(pa
     assert types == {
         "message": "dict(text: str, files: list[filepath])", "system_prompt": "str", "temperature": "float",
         "max_tokens": "int", "repetition_penalty": "float", "seed": "int", "visual_tokens": "int",
+        "video_frames": "Literal['Automatic', 'Up to 8', 'Up to 32', 'Up to 64', 'Up to 128']", "pages": "str",
     }
     assert all(parameter["parameter_has_default"] for parameter in parameters)
     assert all(f"{name}:" in endpoints["/chat"]["description"] for name in types)
@@ -121,6 +122,7 @@ def test_a_seed_makes_an_answer_repeatable_and_a_temperature_makes_it_vary(page)
 
 
 @pytest.mark.parametrize("setting", [{"temperature": 9}, {"max_tokens": 10**9}, {"visual_tokens": 10**6}, {"seed": -1},
+                                     {"video_frames": "Up to 10000"}, {"video_frames": [8]},
                                      {"system_prompt": "x" * 100_000}])
 def test_a_setting_out_of_bounds_is_refused_and_the_conversation_goes_on(page, setting):
     client = client_of(page)

@@ -93,6 +93,32 @@ def test_the_conversation_has_the_window(visit, page, session, size, share, colo
     assert bottom["y"] + bottom["height"] <= size[1]
 
 
+@pytest.mark.parametrize("size", [LYING, ZOOMED], ids=["phone on its side", "200 %"])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_a_low_window_has_room_for_settings_files_and_the_input_box(visit, page, session, tmp_path, size, colours):
+    visitor = in_window(visit, page, size, color_scheme=colours)
+    Image.new("RGB", (248, 350)).save(tmp_path / "letter.pdf")
+    visitor.upload(picture(tmp_path / "1.png"), tmp_path / "letter.pdf")
+    visitor.tab.get_by_placeholder("Pages, such as").wait_for()
+    assert visitor.tab.evaluate(TARGETS, 24) == []
+    assert visitor.conversation.bounding_box()["height"] >= 0.25 * size[1]  # while all of this stands below it
+    visitor.tab.get_by_role("button", name="Settings").click()
+    panel = visitor.tab.locator("#settings")
+    box, field = panel.bounding_box(), visitor.input.bounding_box()
+    assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= size[0]
+    assert box["height"] > 150 and box["y"] + box["height"] <= field["y"]
+    for control in ("System prompt", "Seed", "Up to 128"):
+        control = visitor.tab.get_by_label(control)
+        control.scroll_into_view_if_needed()
+        control.click(trial=True)
+    visitor.tab.get_by_role("button", name="Submit", exact=True).click(trial=True)
+    ask(visitor, "table")
+    assert not panel.is_visible()
+    visitor.tab.evaluate("document.querySelector('[role=log]').scrollTop = 0")
+    assert visitor.tab.evaluate("[...document.querySelectorAll('*')].filter((e) => e.scrollHeight > e.clientHeight + 1 "
+                                "&& /auto|scroll/.test(getComputedStyle(e).overflowY)).map((e) => e.role)") == ["log"]
+
+
 # WCAG's ratio of an element's colour, or that of its border or placeholder, to what is behind it.
 CONTRAST = """(element, of) => {
   const parse = (colour) => {
@@ -200,6 +226,41 @@ def test_a_document_opens_page_by_page_and_says_which_were_read(visitor, session
     opened.get_by_text("Page 2 of 10 · 2 of 8").wait_for()
     shown = opened.locator(".stage > img").evaluate(LARGEST)
     assert (shown["width"], shown["height"]) == (1000, 900)  # of the window
+
+
+def test_pages_of_a_document_and_frames_of_a_video_are_chosen(visitor, session, tmp_path):
+    pages = [Image.new("RGB", (248, 350), colour) for colour in ("maroon", "teal", *["navy"] * 8)]
+    pages[0].save(tmp_path / "letter.pdf", save_all=True, append_images=pages[1:])
+    visitor.upload(tmp_path / "letter.pdf", write_video(tmp_path / "clip.webm", brightening(24), codec="libvpx-vp9"))
+    choice = visitor.tab.get_by_placeholder("Pages, such as 3, 5-7; else the first 8")
+    choice.fill("all")
+    visitor.input.fill("table")
+    visitor.submit(visitor.tab.get_by_text("'all' are no pages that can be read").last)  # the first is in Settings
+    choice.fill("2, 9-10")
+    visitor.tab.get_by_role("button", name="Settings").click()
+    visitor.tab.get_by_label("Up to 8").click()
+
+    def seen(messages: list[dict]) -> list:
+        document, video, *_ = messages[-1]["content"]
+        return [document.get("pages"), video.get("max_frames")]
+
+    visitor.wait_until(lambda: session.prepared and seen(session.prepared[-1]) == [[2, 9, 10], 8])
+    ask(visitor, "table")
+    assert seen(session.calls[-1][0]) == [[2, 9, 10], 8]
+    choice.wait_for(state="hidden")
+    visitor.conversation.get_by_text("letter.pdf, pages read: 10 of 10").click()
+    visitor.tab.get_by_role("dialog").get_by_text("Page 2 of 10 · 1 of 4").wait_for()  # the fourth is the video
+    visitor.tab.keyboard.press("Escape")
+
+    visitor.tab.reload()
+    visitor.answers.get_by_text(END).wait_for()
+    visitor.press("Retry")
+    visitor.wait_until(lambda: len(session.calls) == 2)
+    assert seen(session.calls[-1][0]) == [[2, 9, 10], 8]  # the setting was kept, and the question has its pages
+    visitor.answers.get_by_text(END).wait_for()
+    visitor.press("Undo")
+    visitor.in_box(2)
+    assert choice.input_value() == "2, 9, 10"
 
 
 ANYWHERE = GIVE.replace("textarea[placeholder^='Ask about']", "h1")

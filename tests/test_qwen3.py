@@ -178,5 +178,5 @@ def test_the_page_predicts_tokens_of_32_by_32_pixels_and_shows_frames_times(open
     assert f" {20 * 20} visual tokens" in said
     part = {"type": "video", "video": str(write_video(tmp_path / "a.mp4", brightening(16, 112, 112)))}
     previews.make_previews(processor, part, lambda: True)
-    times = [time for time, _ in previews.previews_of(part["video"])]
+    times = [time for time, _ in previews.previews_of(part)]
     assert len(times) > 1 and times == sorted(times) and times[0] == "0.0 s"

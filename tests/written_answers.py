@@ -198,7 +198,8 @@ class WrittenSession:
     """Streams written answers as a ChatSession streams a model's.
 
     pace: seconds before each piece. With `gated`, it waits for `allow(n)` before each piece, too. `calls` has
-    (messages, options) of every answer; `told_to_stop` is set when one is stopped before its end.
+    (messages, options) of every answer, `prepared` the messages of what was prefetched; `told_to_stop` is set when an
+    answer is stopped before its end.
     """
 
     max_concurrent_answers = 1
@@ -213,6 +214,7 @@ class WrittenSession:
     def begin(self, *, gated: bool = False) -> None:
         """Forget every call, and whether it was told to stop."""
         self.calls: list[tuple[list[dict], dict]] = []
+        self.prepared: list[list[dict]] = []
         self.told_to_stop = threading.Event()
         self._gate = threading.Semaphore(0 if gated else 10**9)
 
@@ -225,7 +227,7 @@ class WrittenSession:
         return Answer(state, self._texts(state, messages, progress, options))
 
     def prepare(self, messages: list[dict], **options) -> None:
-        """There is nothing to encode."""
+        self.prepared.append(messages)
 
     def estimate(self, messages: list[dict], **options) -> Estimate:
         """20 tokens, and 64 more for each picture or video."""

@@ -89,7 +89,7 @@ def test_no_handler_fetches_anything_for_any_of_its_inputs(page, fetched, name):
 def test_the_endpoint_says_what_is_wrong(page, fetched):
     (chat,) = [number for number, handler in page.fns.items() if handler.api_name == "chat"]
     for name in ("a message", "an outer key", "another file around it", "a path that is a file", "capitals"):
-        answer = result(page, chat, [VALUES[name], "", 0, 256, 1, 0, 64, None])
+        answer = result(page, chat, [VALUES[name], "", 0, 256, 1, 0, 64, "Automatic", "", None])
         assert (answer["success"], answer["output"]["error"]) == (False, UPLOADED_ONLY)
     assert fetched == []
 
