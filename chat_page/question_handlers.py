@@ -221,7 +221,7 @@ def add_endpoint(page: ChatPage) -> None:
         system_prompt: str, what the model is told before the conversation. temperature: float, 0 for the likeliest
         word every time. max_tokens: int, the longest answer. repetition_penalty: float, 1 for the model's own. seed:
         int, for the same answer again where temperature is not 0. visual_tokens: int, the most for each picture.
-        video_frames: str, the most of each video: "Automatic", "Up to 8", and so on up to 128.
+        video_frames: str, the most of each video: "Automatic", "Up to 8", and so on up to 256.
         pages: str, of a document, for example "3, 5-7"; "" for the first ones. Returns the answer so far, a str.
         """
         values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, video_frames)

@@ -13,11 +13,12 @@ from chat_page.messages import content_of_input
 from chat_page.strings import duration
 from chat_session import ChatSession, MediaError, SessionError
 from session.prompt import content_parts
+from session.videos import MAX_FRAMES
 
 MAX_SYSTEM_CHARACTERS = 4000
 SAMPLING = {"top_k": 50, "top_p": 0.95}  # given, because Qwen's own settings leave one token to choose from
 AUTOMATIC = "Automatic"
-VIDEO_FRAMES = {AUTOMATIC: 0, "Up to 8": 8, "Up to 32": 32, "Up to 64": 64, "Up to 128": 128}  # to choose from
+VIDEO_FRAMES = {AUTOMATIC: 0, "Up to 8": 8, "Up to 32": 32, "Up to 128": 128, "Up to 256": 256}  # to choose from
 NO_PICTURE = "Add a picture to see how many visual tokens it takes, and how long."
 
 
@@ -110,7 +111,7 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
         ),
         gr.Radio(
             list(VIDEO_FRAMES), value=AUTOMATIC, label="Video frames",
-            info="How many are seen of a video. More show what is short, and take longer.",
+            info=f"Automatic sees two a second, up to {MAX_FRAMES}. Fewer are faster, more show what is short.",
         ),
     ]  # fmt: skip
 

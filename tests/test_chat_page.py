@@ -163,7 +163,7 @@ def test_the_frames_of_videos_are_those_that_are_set_now(session, cat):
         return next(part for message in settings.with_frames(before) for part in message["content"]).get("max_frames")
 
     assert (seen(Settings(video_frames=64)), seen(Settings())) == (64, None)
-    assert Settings.from_controls(session, "", 0, 1024, 1, 0, 4, "Up to 64").video_frames == 64
+    assert Settings.from_controls(session, "", 0, 1024, 1, 0, 4, "Up to 128").video_frames == 128
 
 
 # ---- what the browser stores ----------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_there_is_one_endpoint_and_its_arguments_have_types_and_are_explained(pa
     assert types == {
         "message": "dict(text: str, files: list[filepath])", "system_prompt": "str", "temperature": "float",
         "max_tokens": "int", "repetition_penalty": "float", "seed": "int", "visual_tokens": "int",
-        "video_frames": "Literal['Automatic', 'Up to 8', 'Up to 32', 'Up to 64', 'Up to 128']", "pages": "str",
+        "video_frames": "Literal['Automatic', 'Up to 8', 'Up to 32', 'Up to 128', 'Up to 256']", "pages": "str",
     }
     assert all(parameter["parameter_has_default"] for parameter in parameters)
     assert all(f"{name}:" in endpoints["/chat"]["description"] for name in types)

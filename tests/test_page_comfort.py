@@ -107,7 +107,7 @@ def test_a_low_window_has_room_for_settings_files_and_the_input_box(visit, page,
     box, field = panel.bounding_box(), visitor.input.bounding_box()
     assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= size[0]
     assert box["height"] > 150 and box["y"] + box["height"] <= field["y"]
-    for control in ("System prompt", "Seed", "Up to 128"):
+    for control in ("System prompt", "Seed", "Up to 256"):
         control = visitor.tab.get_by_label(control)
         control.scroll_into_view_if_needed()
         control.click(trial=True)
