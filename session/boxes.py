@@ -3,7 +3,7 @@
     parse_boxes("There are two things: red circle(100,200),(300,400)", TEXT_THOUSANDTHS, (500, 250))
     # [Box(label="red circle", corners=(50, 50, 150, 100))]
 
-Here: the convention of each family. Not here: which picture an answer is about, drawing (`chat_page.draw_boxes`).
+Here: the convention of each family. Not here: which picture an answer is about, drawing (`figures.boxes`).
 
 TEXT_THOUSANDTHS  Qwen2-VL: thousandths of the picture's width and height, "red circle(100,200),(300,400)", where
                   <|object_ref_start|>…<|object_ref_end|> and <|box_start|>…<|box_end|> may stand around label and

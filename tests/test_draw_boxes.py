@@ -1,4 +1,4 @@
-"""chat_page.draw_boxes: on which picture boxes are drawn, and whether a person can see and read them."""
+"""chat_page.draw_boxes and figures.boxes: on which picture boxes are drawn, and whether people can read them."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,10 @@ from PIL import Image, ImageColor
 from transformers import Qwen2_5_VLProcessor
 
 from chat_page import draw_boxes as module
-from chat_page.draw_boxes import DARK, MAX_SIDE, MIN_SIDE, PALETTE, draw_boxes, with_drawn_boxes
+from chat_page.draw_boxes import with_drawn_boxes
 from chat_page.examples import CAT
+from figures import boxes as drawing
+from figures.boxes import DARK, MAX_SIDE, MIN_SIDE, PALETTE, draw_boxes
 from session.boxes import Box
 from tests.fake_model import fake_processor
 
@@ -106,8 +108,8 @@ def test_a_label_is_read_on_its_ground(colour):
 @pytest.fixture
 def label_areas(monkeypatch):
     """Where labels were drawn, in order."""
-    areas, draw_label = [], module._draw_label
-    monkeypatch.setattr(module, "_draw_label", lambda *args: areas.append(draw_label(*args)) or areas[-1])
+    areas, draw_label = [], drawing._draw_label
+    monkeypatch.setattr(drawing, "_draw_label", lambda *args: areas.append(draw_label(*args)) or areas[-1])
     return areas
 
 
@@ -126,11 +128,11 @@ def test_a_label_stays_inside_the_picture_and_is_cut_where_it_is_too_long(label_
 
 def test_labels_do_not_cover_each_other(label_areas):
     draw_boxes(Image.new("RGB", (500, 300)), [Box(label, (100, 100, 300, 200)) for label in ("cat", "dog", "bird")])
-    assert not any(module._overlap(one, other) for i, one in enumerate(label_areas) for other in label_areas[:i])
+    assert not any(drawing._overlap(one, other) for i, one in enumerate(label_areas) for other in label_areas[:i])
 
 
 def test_letters_that_no_font_has_get_the_number_of_the_box(monkeypatch):
-    monkeypatch.setattr(module, "FONTS", ("no such font",))
+    monkeypatch.setattr(drawing, "FONTS", ("no such font",))
     one, other, number = (Box(label, (10, 10, 90, 90)) for label in ("one", "狗", "2"))
     assert draw_boxes(Image.new("RGB", SIZE), [one, other]) == draw_boxes(Image.new("RGB", SIZE), [one, number])
 
