@@ -20,7 +20,7 @@ POLL_S = 0.1  # between two looks at what is new, and whether the visitor presse
 ASKED = "…"  # below an answer of which nothing is known yet
 
 
-def with_question(before: list[dict], index: int, message: dict | None) -> list[dict]:
+def with_question(before: list[dict], index: int, message: dict) -> list[dict]:
     """`before` with `message`, a value of the input box, as its message `index`, and an answer that is to come.
 
     What came after that is left out. Raises SessionError where the message is none.

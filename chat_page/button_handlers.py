@@ -10,7 +10,7 @@ from chat_page.conversation_file import load, save
 from chat_page.header import memory_note
 from chat_page.layout import ChatPage
 from chat_page.markdown_file import save_as_markdown
-from chat_page.messages import empty_input, finished, input_of_question, is_empty
+from chat_page.messages import empty_input, finished, input_of_question, is_empty, value_of_input
 from chat_page.prefetch import TabState, wait_for_end
 from chat_page.question_handlers import IMMEDIATELY, NOTHING, TELLING, as_if_never_asked, conversation_values
 from chat_page.settings import bring_back
@@ -49,10 +49,11 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
             gr.Warning(str(error), duration=NOTICE_S)
             return come_back(tab, history, stored)
 
-    def clear(tab: TabState, history, value: dict | None, pages: str):
+    def clear(tab: TabState, history, box: dict | None, pages: str):
         end_answer(tab)
+        value = value_of_input(box, pages)
         if history or not is_empty(value):
-            tab.cleared = finished(history), {**(value or empty_input()), "pages": pages}
+            tab.cleared = finished(history), value
         return conversation_values(page, tab, [], "", input_value=empty_input())
 
     def undo_clear(tab: TabState, history):

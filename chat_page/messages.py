@@ -26,10 +26,8 @@ NO_PAGES = f"{{!r}} are no pages that can be read: write at most {MAX_PAGES}, fo
 STOPPED = "Stopped."  # below an answer that is not all
 
 
-def content_of_input(value: dict | None) -> list[dict]:
+def content_of_input(value: dict) -> list[dict]:
     """Content parts, pictures and videos first, as the model was trained. Raises SessionError."""
-    if value is None:
-        return []
     if len(value["files"]) > MAX_FILES:
         raise SessionError(f"A message can have {MAX_FILES} files; this one has {len(value['files'])}.")
     content = [_media_part(path, value.get("pages", "")) for path in value["files"]]
@@ -61,14 +59,19 @@ def options_of(part: dict) -> dict:
     return {}
 
 
-def is_empty(value: dict | None) -> bool:
+def is_empty(value: dict) -> bool:
     """Whether nothing is in the input box."""
-    return not value or not (value["text"].strip() or value["files"])
+    return not (value["text"].strip() or value["files"])
 
 
 def empty_input() -> dict:
     """What is in an input box in which nothing is: Gradio's own None makes its field fail when it is typed into."""
     return {"text": "", "files": [], "pages": ""}
+
+
+def value_of_input(box: dict | None, pages: str) -> dict:
+    """Of Gradio's box, which knows text and files only, and the field for pages."""
+    return {**(box or empty_input()), "pages": pages}
 
 
 def unusable(value: dict) -> dict[str, str]:

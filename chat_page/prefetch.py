@@ -56,7 +56,7 @@ class TabState:
     answering: bool = False
     previous: list[dict] = field(default_factory=list)
     stored_at: float = 0
-    cleared: tuple[list[dict], dict | None] = ([], None)
+    cleared: tuple[list[dict], dict] = field(default_factory=lambda: ([], empty_input()))
     stop_requested: bool = False
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -78,15 +78,15 @@ def wait_for_end(tab: TabState) -> bool:
 
 
 def prefetch(
-    session: ChatSession, value: dict | None, before: list[dict], tab: TabState, settings: Settings, visitor: str
+    session: ChatSession, value: dict, before: list[dict], tab: TabState, settings: Settings, visitor: str
 ) -> Iterator[None]:
     """Encode the files of `value`, which the input box holds, behind the conversation `before`.
 
     Yields nothing of use until that is done, so that Gradio can close it when the tab is closed. It ends early, too,
     when the files are neither in the box any more nor were sent. What cannot be opened is in `tab.damaged` then.
     """
-    files = value["files"] if value else []
-    looked_at = (files, value and value["pages"], settings.visual_tokens, settings.video_frames)
+    files = value["files"]
+    looked_at = (files, value["pages"], settings.visual_tokens, settings.video_frames)
     if not files or looked_at == tab.prefetched:
         return
     tab.prefetched = looked_at

@@ -17,7 +17,7 @@ import gradio as gr
 from adapters.open_streams import visitor_address
 from chat_page.answering import is_growing, stream_conversation, with_continuation, with_question
 from chat_page.layout import ChatPage, notice_update
-from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty, unusable
+from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty, unusable, value_of_input
 from chat_page.prefetch import TabState, prefetch, wait_for_end
 from chat_page.render import unescape
 from chat_page.settings import Settings, predicted_cost
@@ -71,13 +71,14 @@ def connect_questions(page: ChatPage) -> list:
     Returns the events that answer them, so that others can follow them.
     """
 
-    def put(tab: TabState, before: list[dict], asked: Callable[[], list[dict]], notice="", input_value=UNCHANGED):
-        """Shows the conversation `asked()` at once, where this tab has no answer on its way."""
+    def put(tab: TabState, history, stored, asked: Callable[[list[dict]], list[dict]], input_value=UNCHANGED):
+        """Shows at once what `asked` makes of the conversation, where this tab has no answer on its way."""
+        before, notice = page.browser.restored(history, stored)
         if tab.asked or (tab.answering and not wait_for_end(tab)):
             gr.Info(STILL_WRITING)
             return NOTHING
         try:
-            history = asked()
+            history = asked(before)
         except SessionError as error:
             gr.Warning(str(error), duration=NOTICE_S)
             return NOTHING
@@ -86,30 +87,30 @@ def connect_questions(page: ChatPage) -> list:
             tab.in_input = input_value
         return conversation_values(page, tab, history, notice, input_value)
 
-    def ask(message: dict | None, pages: str, tab: TabState, history, stored):
-        message = {**(message or empty_input()), "pages": pages}
-        tab.files_sent = message["files"]
-        before, notice = page.browser.restored(history, stored)
-        return put(tab, before, lambda: with_question(before, len(before), message), notice, input_value=empty_input())
+    def ask(box: dict | None, pages: str, tab: TabState, history, stored):
+        value = value_of_input(box, pages)
+        tab.files_sent = value["files"]
+        return put(tab, history, stored, lambda before: with_question(before, len(before), value), empty_input())
+
+    def again(tab: TabState, history, stored, index: int, **changed):
+        def asked(before):
+            return with_question(before, index, input_of_question(before, index) | changed)
+
+        return put(tab, history, stored, asked)
 
     def retry(event: gr.RetryData, tab: TabState, history, stored):
-        before, notice = page.browser.restored(history, stored)
-        message = input_of_question(before, event.index)
-        return put(tab, before, lambda: with_question(before, event.index, message), notice)
+        return again(tab, history, stored, event.index)
 
     def edit(event: gr.EditData, tab: TabState, history, stored):
-        before, notice = page.browser.restored(history, stored)
-        message = {**input_of_question(before, event.index), "text": unescape(event.value)}
-        return put(tab, before, lambda: with_question(before, event.index, message), notice)
+        return again(tab, history, stored, event.index, text=unescape(event.value))
 
     def example(event: gr.SelectData, tab: TabState):
-        return put(tab, [], lambda: with_question([], 0, page.examples[event.index]))
+        return put(tab, [], None, lambda _: with_question([], 0, page.examples[event.index]))
 
     def go_on(tab: TabState, history, stored):
-        before, notice = page.browser.restored(history, stored)
-        if not (before and before[-1].get("cut")):
-            return NOTHING
-        return put(tab, before, lambda: with_continuation(before), notice)
+        before, _ = page.browser.restored(history, stored)
+        was_cut = before and before[-1].get("cut")
+        return put(tab, history, stored, with_continuation) if was_cut else NOTHING
 
     def answer(request: gr.Request, tab: TabState, history, *settings):
         if not tab.asked:  # it was taken back meanwhile
@@ -154,12 +155,12 @@ def connect_typing(page: ChatPage) -> None:
     predicting = threading.BoundedSemaphore(MAX_PREDICTING)
 
     def look(
-        request: gr.Request, value: dict | None, pages: str, before: list[dict], tab: TabState, *settings
+        request: gr.Request, box: dict | None, pages: str, before: list[dict], tab: TabState, *settings
     ) -> tuple:
         """A file that cannot be used leaves the box at once, and why is said; the others stay. A document's pages can
         be chosen.
         """
-        value = tab.in_input = {**(value or empty_input()), "pages": pages}
+        value = tab.in_input = value_of_input(box, pages)
         choice = UNCHANGED
         if value["files"] != tab.files_checked:
             problems = unusable(value)
@@ -178,11 +179,10 @@ def connect_typing(page: ChatPage) -> None:
             predicting.release()
 
     def encode(
-        request: gr.Request, value: dict | None, pages: str, before: list[dict], tab: TabState, *settings
+        request: gr.Request, box: dict | None, pages: str, before: list[dict], tab: TabState, *settings
     ) -> Iterator[None]:
         values = Settings.from_controls(page.session, *settings)
-        value = {**(value or empty_input()), "pages": pages}
-        yield from prefetch(page.session, value, before, tab, values, tab.asks_from(request))
+        yield from prefetch(page.session, value_of_input(box, pages), before, tab, values, tab.asks_from(request))
 
     def tell_damaged(tab: TabState) -> tuple:
         """Of files that were opened now. Not an output of `encode`, which would hold the box meanwhile."""
@@ -227,7 +227,7 @@ def add_endpoint(page: ChatPage) -> None:
         values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, video_frames)
         settings = Settings.from_controls(page.session, *values)
         try:
-            asked = with_question(before, len(before), {**(message or empty_input()), "pages": pages})
+            asked = with_question(before, len(before), value_of_input(message, pages))
             for history in stream_conversation(
                 page.session, asked, settings, visitor=f"{visitor_address(client.client)}/program {client.session_hash}"
             ):

@@ -133,10 +133,10 @@ def _limits(control: gr.components.Component) -> dict:
 
 
 def predicted_cost(
-    session: ChatSession, before: list[dict], value: dict | None, settings: Settings, visitor: str = ""
+    session: ChatSession, before: list[dict], value: dict, settings: Settings, visitor: str = ""
 ) -> str:
     """What the message in the input box would cost, behind the conversation `before`: a sentence."""
-    if not value or not value["files"]:
+    if not value["files"]:
         return NO_PICTURE
     try:
         messages = settings.asked(before, value)

@@ -144,6 +144,15 @@ def set_length(visitor, tokens: int) -> None:
     length.press("Tab")
 
 
+def test_a_length_that_is_typed_as_soon_as_it_can_be_holds_for_the_next_answer(visit, page, session):
+    visitor = visit(page.local_url)
+    visitor.tab.evaluate("requestAnimationFrame = (draw) => setTimeout(draw, 300)")  # a slow machine
+    set_length(visitor, 64)
+    visitor.tab.wait_for_timeout(700)
+    ask(visitor, "table")
+    assert session.calls[-1][1]["max_new_tokens"] == 64
+
+
 def test_an_answer_that_hit_its_length_says_so_and_goes_on(visit, page, session):
     visitor = visit(page.local_url)
     set_length(visitor, 64)

@@ -201,7 +201,7 @@ def last_prompt(model) -> str:
 
 def test_a_picture_is_uploaded_asked_about_and_the_answer_read(visitor, model, square):
     model.begin(words("A grey square.", PROCESSOR), gated=True)
-    visitor.tab.get_by_text(re.sub(r"\*", "", PRACTICE)[:40]).wait_for()
+    visitor.conversation.get_by_text(re.sub(r"\*", "", PRACTICE)[:40]).wait_for()
     visitor.upload(square)
     visitor.ask("What is this?")
     visitor.answers.get_by_text(re.compile(r"Reading \d+ of \d+ tokens")).wait_for()
