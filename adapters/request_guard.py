@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.open_streams import visitor_address
-from adapters.request_rate import RequestRate
+from adapters.request_rate import SCRIPT_COST, RequestRate
 
 HOSTS_VARIABLE = "PAGE_HOSTS"
 # Names that lead to this machine wherever they are looked up. The last one is Docker's, for a container's host; no name
@@ -136,7 +136,7 @@ class RequestGuard:
         headers = Headers(scope=scope)
         send = self._with_headers(scope, headers, send)
         address = visitor_address(scope.get("client"))
-        if not self._rate.allows(address):
+        if not self._rate.allows(address, SCRIPT_COST if "/assets/" in scope["path"] else 1):
             await self._rate.hold_up(address)
             return await _refuse(Refusal(429, TOO_OFTEN), headers)(scope, receive, send)
         try:

@@ -4,8 +4,7 @@
     rate.allows("192.0.2.7")        # True, and one request less is left of BURST
     await rate.hold_up("192.0.2.7")  # before a refusal, so that whoever sends one after the other sends few
 
-A refusal costs a third of a millisecond, and a program that sends as fast as it can takes a processor for refusals
-alone: so they come late. This machine itself is not counted: what comes from it is the owner, or a proxy that does not
+A refusal is cheap, but whoever gets it at once asks again at once: so it comes late. This machine itself is not counted: what comes from it is the owner, or a proxy that does not
 say for whom it asks.
 
 Not here: turns at the model (`adapters.fair_queue`, `session.scheduler`), open connections (`adapters.open_streams`).
@@ -18,9 +17,10 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-# Opening the page takes about a hundred requests the first time, and typing a few a second: a class of thirty behind
-# one address can do both at once.
-BURST, PER_SECOND = 4000, 100
+# Opening the page takes about a hundred requests the first time, nearly all for its scripts, which cost a tenth; typing
+# takes a few a second. A class of thirty behind one address can do both at once.
+BURST, PER_SECOND = 1500, 100
+SCRIPT_COST = 0.1
 HELD_UP_S = 2.0
 MAX_HELD_UP = 200  # refusals of one address that wait at once; those beyond go out at once
 MAX_ADDRESSES = 10_000  # that are remembered: whoever did not ask for the longest time is forgotten
@@ -34,15 +34,15 @@ class RequestRate:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (requests left, when)
         self._held_up: Counter[str] = Counter()
 
-    def allows(self, address: str) -> bool:
+    def allows(self, address: str, cost: float = 1) -> bool:
         """Whether one more request of `address` is answered; counts it."""
         if not address or _is_loopback(address):
             return True
         now = self._clock()
         left, at = self._buckets.pop(address, (BURST, now))
         left = min(BURST, left + (now - at) * PER_SECOND)
-        allowed = left >= 1
-        self._buckets[address] = left - allowed, now
+        allowed = left >= cost
+        self._buckets[address] = left - cost * allowed, now
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         return allowed
