@@ -4,8 +4,8 @@
     rate.allows("192.0.2.7")        # True, and one request less is left of BURST
     await rate.hold_up("192.0.2.7")  # before a refusal, so that whoever sends one after the other sends few
 
-A refusal is cheap, but whoever gets it at once asks again at once: so it comes late. This machine itself is not counted: what comes from it is the owner, or a proxy that does not
-say for whom it asks.
+A refusal is cheap, but whoever gets it at once asks again at once: so it comes late. This machine itself is not
+counted: what comes from it is the owner, or a proxy that does not say for whom it asks.
 
 Not here: turns at the model (`adapters.fair_queue`, `session.scheduler`), open connections (`adapters.open_streams`).
 Noticed by tests/security/test_rate.py.
