@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import pytest
@@ -94,6 +95,19 @@ def test_a_slow_client_holds_nobody_up_and_loses_nothing(two, remote, direct):
 
 
 SPARE = {"num_cpus": 1, "resources": {"spare": 1}, **NODE}
+STARTS_S = 3.0  # after which a node that did not start well is gone
+LATEST_S = 240  # for an answer; without a node that can give it, one would wait for ever
+
+
+def spare_node(cluster):
+    """A node that stays: Ray's (2.60) sometimes die in their first second, next to one that has just been killed."""
+    for _ in range(3):
+        node = cluster.add_node(**SPARE)
+        time.sleep(STARTS_S)
+        if node.remaining_processes_alive():
+            return node
+        cluster.remove_node(node, allow_graceful=False)
+    pytest.fail("No node of Ray's stayed alive.")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +115,7 @@ def elsewhere(cluster, processor, int4_dir):
     """(a session with one replica, which takes one answer while another waits; the node that it is on, in a list)."""
     from ray import serve
 
-    nodes = [cluster.add_node(**SPARE)]
+    nodes = [spare_node(cluster)]
     few = deploy(int4_dir, "elsewhere", num_replicas=1, max_ongoing_requests=1, max_queued_requests=1,
                  ray_actor_options={"num_cpus": 0.5, "resources": {"spare": 0.1}})  # fmt: skip
     yield RemoteSession(few, processor), nodes
@@ -130,5 +144,10 @@ def test_a_node_lost_in_mid_answer(cluster, elsewhere, direct):
     answer = session.stream(question, **STORY)
     begun = next(answer)
     cluster.remove_node(nodes.pop(), allow_graceful=False)
-    nodes.append(cluster.add_node(**SPARE))
-    assert begun + "".join(answer) == expected
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit("".join, answer)
+        nodes.append(spare_node(cluster))
+        try:
+            assert begun + rest.result(LATEST_S) == expected
+        finally:
+            answer.stop()
