@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pypdfium2
 from PIL import Image
 
-from session.images import opened_image, to_rgb
+from session.images import check_size, opened_image, to_rgb
 from session.sources import MediaError, opened
 
 MAX_PAGES = 8  # of one document in one message; more have to be chosen
@@ -77,6 +77,7 @@ def load_page(source, page: int) -> Image.Image:
         if not _is_pdf(source):
             with opened_image(source) as image:
                 image.seek(page - 1)
+                check_size(*image.size)  # before pixels
                 return to_rgb(image.copy())
         with _pdf(source) as pdf:
             _, scale = _size_and_scale(pdf[page - 1])

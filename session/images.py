@@ -130,7 +130,7 @@ def within(width: float, height: float, pixels: int) -> tuple[int, int]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    _check_size(*image.size)
+    check_size(*image.size)
     with contextlib.suppress(Exception):  # a broken block of EXIF says nothing about the pixels
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
@@ -182,17 +182,17 @@ def _frame_count(image: Image.Image) -> int:
     """How many frames of an animation are read; 1 for what is none. Raises MediaError where one is too large."""
     if image.format in ("MPO", "TIFF") or (frames := getattr(image, "n_frames", 1)) < 2:
         return 1
-    _check_size(*image.size)
+    check_size(*image.size)
     return min(frames, MAX_ANIMATION_FRAMES, max(2, MAX_ANIMATION_PIXELS // (image.width * image.height)))
 
 
 def _limit_size(image: Image.Image) -> None:
     """Before pixels: a large JPEG is decoded at a half, a quarter or an eighth; what stays too large is refused."""
     if image.format in ("JPEG", "MPO") and image.width * image.height > NEEDED_PIXELS:
-        _check_size(*image.size, MAX_STATED_PIXELS)
+        check_size(*image.size, MAX_STATED_PIXELS)
         scale = (NEEDED_PIXELS / (image.width * image.height)) ** 0.5
         image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-    _check_size(*image.size)
+    check_size(*image.size)
 
 
 def _loaded(image: Image.Image, notes: list[str] | None) -> Image.Image:
@@ -257,7 +257,7 @@ def _of_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
+def check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
     if width * height > limit:
         most = f"at most {limit // 1_000_000} million pixels can be read"
         raise MediaError(f"This picture is too large: {most}. It has {width} × {height}.")

@@ -147,3 +147,11 @@ def test_many_threads_draw_pages_at_once():
         thread.join()
     assert set(found) == {(1, "red"), (2, "green"), (3, "blue")}
     assert len(found) == 24
+
+
+def test_a_page_that_states_too_much_is_refused_before_it_is_decoded():
+    Image.new("1", (1, 1)).save(file := io.BytesIO(), "BMP")
+    content = bytearray(file.getvalue())
+    content[18:26] = (12_000_000).to_bytes(4, "little") + (61).to_bytes(4, "little")
+    with pytest.raises(MediaError, match="too large"):
+        load_page(bytes(content), 1)
