@@ -104,13 +104,25 @@ def test_a_new_picture_comes_in_the_message_that_asks_about_it():
 
 def test_the_pointers_of_a_new_picture_are_in_that_picture(packer):
     """Where training has heads point for the answer about it: behind the second picture's first token."""
-    batch = batches.new_picture_batch(random.Random(11), packer, 6, (1, 4, 5))
+    batch = batches.new_picture_batch(random.Random(11), packer, 6, [(1, 4, 5), (1, 3, 6)])
     for row, _, position, pointed_at in batch.pointers.tolist():
         starts = (batch.input_ids[row] == packer.pads[0]).nonzero().flatten().tolist()
-        second = starts[20]
-        assert len(starts) == 40
+        second = starts[4 * 5]
+        assert len(starts) == 4 * 5 + 3 * 6
         assert pointed_at == 0 or pointed_at in starts
         assert position > second or pointed_at < second
+
+
+def test_the_place_heads_are_told_the_sizes_of_the_first_and_the_latest_picture():
+    from tiny_model.training.losses import _cells, _sizes_so_far
+
+    grids = [(1, 4, 5), (1, 3, 6)]
+    visual = torch.tensor([[False] + [True] * 20 + [False] * 2 + [True] * 18 + [False]])
+    sizes = (10 * _sizes_so_far(grids, visual)[0]).round().int().tolist()
+    assert all(size == [4, 5, 4, 5] for size in sizes[:23])
+    assert all(size == [4, 5, 3, 6] for size in sizes[23:])
+    cells = (10 * _cells(grids)).round().int().tolist()
+    assert cells[:2] == [[0, 0, 0], [0, 0, 1]] and cells[19:22] == [[0, 3, 4], [1, 0, 0], [1, 0, 1]]
 
 
 def test_a_follow_up_cannot_be_answered_from_the_text_alone():
@@ -145,19 +157,19 @@ def test_counts_match_what_is_drawn():
 @pytest.mark.parametrize("make", ["image", "chat", "pair", "new_picture", "video"])
 def test_the_training_forward_equals_transformers(loaded, packer, make):
     model, _ = loaded
-    rng, grid = random.Random(1), (1, 4, 5)
+    rng, grid, other = random.Random(1), (1, 4, 5), (1, 3, 6)
     batch = {
         "image": lambda: batches.image_batch(rng, packer, 2, grid, count=1),
         "chat": lambda: batches.image_batch(rng, packer, 2, grid, ("chat",), count=1),
-        "pair": lambda: batches.pair_batch(rng, packer, 2, grid, count=1),
-        "new_picture": lambda: batches.new_picture_batch(rng, packer, 2, grid),
+        "pair": lambda: batches.pair_batch(rng, packer, 2, [grid, other], count=1),
+        "new_picture": lambda: batches.new_picture_batch(rng, packer, 2, [grid, other]),
         "video": lambda: batches.video_batch(rng, packer, 2, (3, 4, 5), count=1),
     }[make]()
-    t, h, w = batch.grid
-    features = forward.encode(model.model.visual, batch.pixel_values, 2 * batch.media * t, (h, w))
-    ours = model.lm_head(forward.forward_language(model, batch, features)[-1])
-    grids, kept = torch.tensor([[t, 2 * h, 2 * w]] * batch.media), batch.branch[0] >= 0
-    patches = batch.pixel_values[: batch.media * t * h * w * 4]
+    ours = model.lm_head(forward.forward_language(model, batch, forward.encode_media(model, batch))[-1])
+    kept = batch.branch[0] >= 0
+    grids = torch.tensor([[t, 2 * h, 2 * w] for t, h, w in batch.grids])
+    of_media = batch.pixel_values.split([4 * tokens for tokens in batch.media_tokens()])
+    patches = torch.cat([patches[: len(patches) // 2] for patches in of_media])  # those of the first row
     media = (
         {"pixel_values_videos": patches, "video_grid_thw": grids}
         if batch.video
@@ -170,7 +182,7 @@ def test_the_training_forward_equals_transformers(loaded, packer, make):
 def test_a_branch_attends_to_the_prefix_and_itself_but_no_other_branch(loaded, packer):
     model, _ = loaded
     batch = batches.image_batch(random.Random(2), packer, 1, (1, 4, 4), count=3)
-    features = forward.encode(model.model.visual, batch.pixel_values, 1, (4, 4))
+    features = forward.encode_media(model, batch)
     changed = replace(batch, input_ids=batch.input_ids.clone())
     changed.input_ids[batch.branch == 1] = 7
     before, after = (forward.forward_language(model, b, features)[-1] for b in (batch, changed))

@@ -2,7 +2,7 @@
 
 Here: everything between a random generator and tensors. Not here: losses and steps (`losses`, `train`).
 
-All samples of a batch share one grid, so that the vision encoder runs on a dense tensor and the prompt's prefix is
+All rows of a batch share their grids, so that the vision encoder runs on dense tensors and the prompt's prefix is
 equal. Questions are packed as *branches*: each attends to the shared prefix (system prompt and media) and to itself,
 and its positions restart where the prefix ends. Packed as one conversation instead, the model learns to copy later
 answers from earlier ones.
@@ -32,25 +32,27 @@ MOTION_CLASSES = ["none", *scenes.DIRECTIONS]
 ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
 NEXT = "<|im_end|>\n<|im_start|>user\n"
 
+Grid = tuple[int, int, int]  # (t, h, w) of a medium in visual tokens: temporal slices, rows, columns
+
 
 @dataclass
 class Batch:
-    """B rows with M media each, all of one grid (t, h, w) of visual tokens; a row has L tokens of text and media.
+    """B rows with M media each; a row has L tokens of text and media.
 
-    pixel_values (B·M·t·h·w·4, PATCH_VALUES): the patches of all media.
-    grid, media: (t, h, w) and M; video: whether the media are videos.
+    grids: of a row's first medium, its second, …: the same in each row. N below is the sum
+    of B·t·h·w over them. video: whether the media are videos.
+    pixel_values (N·4, PATCH_VALUES): the patches of the first medium of every row, then those of the second.
     input_ids, labels (B, L): tokens, and the same where they belong to an answer, IGNORE elsewhere.
     branch (B, L): the number of the question that a token belongs to; 0 is the prefix, -1 padding.
     target (B, L, 4): the box that the next token speaks of in fractions of the picture, NaN elsewhere.
     pointers (K, 4): where attention heads should point, one in each row: (row, head, position of a token, position
     there to point to while saying the next one).
-    covers (B·M·t, h·w, 8): what each visual token covers, see `coverage`.
+    covers (N, 8): what each visual token covers, see `coverage`; in the order of pixel_values.
     kinds: for every row the kinds of its branches 1, 2, …
     """
 
     pixel_values: torch.Tensor
-    grid: tuple[int, int, int]
-    media: int
+    grids: list[Grid]
     video: bool
     input_ids: torch.Tensor
     labels: torch.Tensor
@@ -59,6 +61,10 @@ class Batch:
     pointers: torch.Tensor
     covers: torch.Tensor
     kinds: list[list[str]]
+
+    def media_tokens(self) -> list[int]:
+        """Visual tokens of the first medium of all rows together, of the second, …: how N is parted."""
+        return [len(self.input_ids) * t * h * w for t, h, w in self.grids]
 
 
 # ---- what visual tokens cover ---------------------------------------------------------------------------------------
@@ -98,11 +104,28 @@ def _token_of(shape: scenes.Shape, size: tuple[int, int]) -> int:
     return min(height - 1, int(shape.y * height)) * width + min(width - 1, int(shape.x * width))
 
 
-def _fractions(pointers: tuple[Pointer, ...], size: tuple[int, int]) -> list[float]:
-    """The box of the one shape pointed at, in fractions of a picture of `size`; NO_BOX where it is not just one."""
+def _sides(grids: list[Grid]) -> list[tuple[int, int]]:
+    """(width, height) of each picture, and of each temporal slice of videos, in visual tokens."""
+    return [(w, h) for t, h, w in grids for _ in range(t)]
+
+
+def _fractions(pointers: tuple[Pointer, ...], grids: list[Grid]) -> list[float]:
+    """The box of the one shape pointed at, in fractions of its picture; NO_BOX where it is not just one."""
     if len(pointers) != 1 or pointers[0] == questions.NOWHERE:
         return NO_BOX
+    size = _sides(grids)[pointers[0].number]
     return [v / side for v, side in zip(scenes.box(pointers[0].shape, size), size * 2, strict=True)]
+
+
+def _pointed_at(visual: list[int], pointer: Pointer, grids: list[Grid]) -> int:
+    """Position of the token to point to, one of the positions `visual` of visual tokens; the very first token stands
+    for what is not there.
+    """
+    if pointer == questions.NOWHERE:
+        return 0
+    sides = _sides(grids)
+    before = sum(width * height for width, height in sides[: pointer.number])
+    return visual[before + _token_of(pointer.shape, sides[pointer.number])]
 
 
 # ---- packing --------------------------------------------------------------------------------------------------------
@@ -133,29 +156,28 @@ class Packer:
             self._tokenized[text] = self.tokenizer(text)["input_ids"]
         return self._tokenized[text]
 
-    def prefix(self, media: int, kind: str, tokens: int) -> list[int]:
-        """System prompt and `media` media of a kind ("image" or "video") with `tokens` visual tokens each, up to where
-        a question starts.
-        """
-        content = [{"type": kind}] * media + [{"type": "text", "text": "|question|"}]
+    def prefix(self, grids: list[Grid], kind: str) -> list[int]:
+        """System prompt and media of `grids`, all of a kind ("image" or "video"), up to where a question starts."""
+        content = [{"type": kind}] * len(grids) + [{"type": "text", "text": "|question|"}]
         text = self.processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
-        return self.expand(self.tokenizer(text.split("|question|")[0])["input_ids"], tokens)
+        return self.expand(self.tokenizer(text.split("|question|")[0])["input_ids"], grids)
 
-    def expand(self, ids: list[int], tokens: int) -> list[int]:
-        """`ids` with `tokens` placeholders instead of each one."""
+    def expand(self, ids: list[int], grids: list[Grid]) -> list[int]:
+        """`ids` with as many placeholders as each medium has visual tokens instead of its one."""
+        sizes = iter([t * h * w for t, h, w in grids])
         expanded: list[int] = []
         for token in ids:
-            expanded += [token] * tokens if token in self.pads else [token]
+            expanded += [token] * next(sizes) if token in self.pads else [token]
         return expanded
 
-    def pack(self, dialogues: list[Dialogue], tokens: int) -> PackedRow:
-        """`dialogues` as branches of one row; only answers are labelled. tokens: visual tokens of a picture that a
-        question brings along.
+    def pack(self, dialogues: list[Dialogue], later: list[Grid]) -> PackedRow:
+        """`dialogues` as branches of one row; only answers are labelled. later: the grid of the picture that a question
+        brings along, where one does.
         """
         row = PackedRow([], [], [], [])
         for number, dialogue in enumerate(dialogues, 1):
             for turn, ((question, _), parts) in enumerate(zip(dialogue.turns, dialogue.parts, strict=True)):
-                asked = self.expand(self.tokenize((NEXT if turn else "") + question + ANSWER), tokens)
+                asked = self.expand(self.tokenize((NEXT if turn else "") + question + ANSWER), later)
                 answered: list[int] = []
                 pointers: list[tuple[Pointer, ...]] = [()] * (len(asked) - 1)
                 for text, pointed in (*parts, ("<|im_end|>", ())):
@@ -168,12 +190,16 @@ class Packer:
             row.branch.extend([number] * (len(row.ids) - len(row.branch)))
         return row
 
-    def rows(self, prefix: list[int], rows_of_dialogues: list[list[Dialogue]], size: tuple[int, int]) -> dict:
+    def rows(
+        self, grids: list[Grid], kind: str, rows_of_dialogues: list[list[Dialogue]], first: int | None = None
+    ) -> dict:
         """Batch's text fields: the dialogues of every row packed behind the same prefix and padded to one length.
 
-        size: (width, height) of a picture or of a video's slice in visual tokens.
+        grids: of a row's media, which are of one `kind`. first: how many of them come before all questions, if not all.
         """
-        packed = [self.pack(dialogues, size[0] * size[1]) for dialogues in rows_of_dialogues]
+        first = len(grids) if first is None else first
+        prefix = self.prefix(grids[:first], kind)
+        packed = [self.pack(dialogues, grids[first:]) for dialogues in rows_of_dialogues]
         begin = len(prefix)
         shape = (len(packed), begin + max(len(row.ids) for row in packed))
         input_ids = torch.full(shape, self.tokenizer.pad_token_id)
@@ -188,24 +214,16 @@ class Packer:
             input_ids[number, begin:end] = torch.tensor(row.ids)
             labels[number, begin:end] = torch.tensor(row.labels)
             branch[number, begin:end] = torch.tensor(row.branch)
-            target[number, begin:end] = torch.tensor([_fractions(pointed, size) for pointed in row.pointers])
+            target[number, begin:end] = torch.tensor([_fractions(pointed, grids) for pointed in row.pointers])
             visual = [position for position, token in enumerate(prefix + row.ids) if token in self.pads]
             for position, pointed in enumerate(row.pointers, begin):
-                pointers += [(number, p.head, position, self._pointed_at(visual, p, size)) for p in pointed]
+                pointers += [(number, p.head, position, _pointed_at(visual, p, grids)) for p in pointed]
         return {
+            "grids": grids,
             "input_ids": input_ids, "labels": labels, "branch": branch, "target": target,
             "pointers": torch.tensor(pointers, dtype=torch.long).view(-1, 4),
             "kinds": [[dialogue.kind for dialogue in dialogues] for dialogues in rows_of_dialogues],
         }  # fmt: skip
-
-    @staticmethod
-    def _pointed_at(visual: list[int], pointer: Pointer, size: tuple[int, int]) -> int:
-        """Position of the token to point to, one of the positions `visual` of visual tokens; the very first token
-        stands for what is not there.
-        """
-        if pointer == questions.NOWHERE:
-            return 0
-        return visual[pointer.number * size[0] * size[1] + _token_of(pointer.shape, size)]
 
 
 # ---- random batches: the order of the draws decides what a seed gives, and must stay ---------------------------------
@@ -220,33 +238,33 @@ def sample_grid(rng: random.Random, low: float, high: float) -> tuple[int, int]:
 
 def image_batch(rng, packer, size: int, grid, kinds=questions.KINDS, count: int = 5, most=scenes.MAX_SHAPES) -> Batch:
     """`size` pictures of up to `most` shapes, with up to `count` dialogues of `kinds` each."""
-    drawn = _pictures(rng, grid, size, most=most)
+    drawn = [_pictures(rng, grid, size, most=most)]
     lender = scenes.sample_scene(rng, (84, 84))  # lends its words to questions about textures
     dialogues = []
-    for _, scene in drawn:
+    for _, scene in drawn[0]:
         if scene:
             dialogues.append(_scene_dialogues(rng, scene, count, kinds))
         else:
             dialogues.append([questions.about_photo(rng, lender) for _ in range(3)])
-    return _picture_batch(packer, grid, 1, drawn, dialogues)
+    return _picture_batch(packer, [grid], 1, drawn, dialogues)
 
 
-def pair_batch(rng, packer, size: int, grid, count: int = 5) -> Batch:
-    """`size` pairs of pictures of one grid, with questions that need both or say which."""
+def pair_batch(rng, packer, size: int, grids, count: int = 5) -> Batch:
+    """`size` pairs of pictures of two grids, with questions that need both or say which."""
 
     def ask(first: scenes.Scene, second: scenes.Scene) -> list[Dialogue]:
         return [questions.about_pair(rng, first, second) for _ in range(count)]
 
-    return _two_pictures(rng, packer, size, grid, 2, ask)
+    return _two_pictures(rng, packer, size, grids, 2, ask)
 
 
-def new_picture_batch(rng, packer, size: int, grid) -> Batch:
-    """`size` conversations about a picture in which another one follows."""
+def new_picture_batch(rng, packer, size: int, grids) -> Batch:
+    """`size` conversations about a picture in which another one, of the second grid, follows."""
 
     def ask(first: scenes.Scene, second: scenes.Scene) -> list[Dialogue]:
         return [questions.about_new_picture(rng, first, second)]
 
-    return _two_pictures(rng, packer, size, grid, 1, ask)
+    return _two_pictures(rng, packer, size, grids, 1, ask)
 
 
 def video_batch(rng, packer, size: int, grid, count: int = 4) -> Batch:
@@ -254,13 +272,12 @@ def video_batch(rng, packer, size: int, grid, count: int = 4) -> Batch:
     slices, height, width = grid
     videos = [scenes.sample_video(rng, (width * TOKEN_SIDE, height * TOKEN_SIDE), slices * 2) for _ in range(size)]
     frames = [torch.from_numpy(np.stack([np.asarray(f) for f in v.frames])).permute(0, 3, 1, 2) for v in videos]
-    covers = torch.stack([covered for video in videos for covered in _slice_coverage(video, grid)])
+    covers = torch.cat([covered for video in videos for covered in _slice_coverage(video, grid)])
     values = packer.processor.video_processor(frames, do_resize=False, return_tensors="pt")["pixel_values_videos"]
     dialogues = [
         [questions.about_video(rng, video.mover, video.direction, slices) for _ in range(count)] for video in videos
     ]
-    text = packer.rows(packer.prefix(1, "video", slices * height * width), dialogues, (width, height))
-    return Batch(values, grid, 1, True, covers=covers, **text)
+    return Batch(values, video=True, covers=covers, **packer.rows([grid], "video", dialogues))
 
 
 def text_batch(rng, packer, size: int, count: int = 6) -> Batch:
@@ -268,25 +285,26 @@ def text_batch(rng, packer, size: int, count: int = 6) -> Batch:
     lender = scenes.sample_scene(rng, (84, 84))
     makers = (questions.off_topic, lambda r: questions.without_picture(r, lender))
     dialogues = [[rng.choice(makers)(rng) for _ in range(count)] for _ in range(size)]
-    text = packer.rows(packer.prefix(0, "image", 0), dialogues, (1, 1))
-    return Batch(torch.zeros(0, PATCH_VALUES), (0, 0, 0), 0, False, covers=torch.zeros(0, 0, 8), **text)
+    text = packer.rows([], "image", dialogues)
+    return Batch(torch.zeros(0, PATCH_VALUES), video=False, covers=torch.zeros(0, 8), **text)
 
 
-def _two_pictures(rng, packer, size: int, grid, first: int, ask: Callable) -> Batch:
+def _two_pictures(rng, packer, size: int, grids, first: int, ask: Callable) -> Batch:
     """`size` rows with the dialogues that `ask(scene, other)` makes; `first` pictures come before all questions."""
-    drawn = _pictures(rng, grid, 2 * size, textured=0)
-    dialogues = [ask(drawn[i][1], drawn[i + 1][1]) for i in range(0, len(drawn), 2)]
-    return _picture_batch(packer, grid, first, drawn, dialogues)
+    drawn = [_pictures(rng, grid, size, textured=0) for grid in grids]
+    dialogues = [ask(scene, other) for (_, scene), (_, other) in zip(*drawn, strict=True)]
+    return _picture_batch(packer, grids, first, drawn, dialogues)
 
 
-def _picture_batch(packer, grid, first: int, drawn, dialogues: list[list[Dialogue]]) -> Batch:
-    """Of drawn pictures (see `_pictures`), the same number in each row; `first` of them come before all questions."""
-    _, height, width = grid
-    text = packer.rows(packer.prefix(first, "image", height * width), dialogues, (width, height))
-    covers = torch.stack([coverage(scene, height, width) for _, scene in drawn])
-    pictures = [picture for picture, _ in drawn]
+def _picture_batch(packer, grids, first: int, drawn, dialogues: list[list[Dialogue]]) -> Batch:
+    """drawn: for each of `grids`, one picture for each row (see `_pictures`). The pictures of the `first` grids come
+    before all questions.
+    """
+    pairs = [(grid, picture, scene) for grid, of_one in zip(grids, drawn, strict=True) for picture, scene in of_one]
+    covers = torch.cat([coverage(scene, height, width) for (_, height, width), _, scene in pairs])
+    pictures = [picture for _, picture, _ in pairs]
     values = packer.processor.image_processor(pictures, do_resize=False, return_tensors="pt")["pixel_values"]
-    return Batch(values, grid, len(drawn) // len(dialogues), False, covers=covers, **text)
+    return Batch(values, video=False, covers=covers, **packer.rows(grids, "image", dialogues, first))
 
 
 def _scene_dialogues(rng, scene: scenes.Scene, count: int, kinds) -> list[Dialogue]:

@@ -1,11 +1,11 @@
 """Qwen2-VL's forward pass for packed training batches, on the model's own modules.
 
 Transformers' forward loops over pictures in Python and takes one conversation a row. A training batch has pictures of
-one size and several questions as branches behind a shared prefix; here the vision encoder runs on it as one dense
-tensor, and the language model with a block mask and restarting positions. A test holds both equal to Transformers'
-own forward. Not here: generation, caching, pictures of different sizes.
+one or two sizes and several questions as branches behind a shared prefix; here the vision encoder runs on each size as
+one dense tensor, and the language model with a block mask and restarting positions. A test holds both equal to
+Transformers' own forward. Not here: generation, caching, a size of its own for each row.
 
-    features = encode(model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+    features = encode_media(model, batch)
     states = forward_language(model, batch, features)
 """
 
@@ -15,6 +15,13 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     apply_multimodal_rotary_pos_emb,
     apply_rotary_pos_emb_vision,
 )
+
+
+def encode_media(model, batch) -> list[torch.Tensor]:
+    """Features (B·t, h·w, hidden) of the first medium of all rows, of the second, …; an empty list without media."""
+    patches = batch.pixel_values.split([4 * tokens for tokens in batch.media_tokens()])
+    rows = len(batch.input_ids)
+    return [encode(model.model.visual, p, rows * t, (h, w)) for p, (t, h, w) in zip(patches, batch.grids, strict=True)]
 
 
 def encode(visual, pixel_values: torch.Tensor, slices: int, grid_hw: tuple[int, int]) -> torch.Tensor:
@@ -48,10 +55,9 @@ def position_ids(model, batch) -> torch.Tensor:
 
     A picture may also stand in a branch, if it is the only branch of its row.
     """
-    t, h, w = batch.grid
     input_ids, branch = batch.input_ids.cpu(), batch.branch.cpu()  # a GPU would be asked for every picture's place
     prefix_length = int((branch[0] == 0).sum())
-    grids = torch.tensor([[t, 2 * h, 2 * w]] * batch.media) if batch.media else None
+    grids = torch.tensor([[t, 2 * h, 2 * w] for t, h, w in batch.grids]) if batch.grids else None
     if (input_ids[:, prefix_length:] == model.config.image_token_id).any():
         mask = (branch >= 0).long()
         return model.model.get_rope_index(input_ids, grids.repeat(len(input_ids), 1), attention_mask=mask)[0]
@@ -73,16 +79,17 @@ def branch_mask(branch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return mask.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def forward_language(model, batch, features: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+def forward_language(model, batch, features: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """Hidden states (B, L, hidden) of the language model: one for each layer, and the last one normed.
 
-    features: of the vision encoder, which go where the placeholders of media stand; None without media.
+    features: those of `encode_media`, which go where the placeholders of media stand.
     """
     language, config = model.model.language_model, model.config
     x = language.embed_tokens(batch.input_ids)
-    if features is not None:
+    if features:
         is_visual = batch.input_ids == (config.video_token_id if batch.video else config.image_token_id)
-        x = x.masked_scatter(is_visual[..., None], features.reshape(-1, x.shape[-1]).to(x.dtype))
+        by_row = torch.cat([of_one.reshape(len(x), -1, x.shape[-1]) for of_one in features], dim=1)
+        x = x.masked_scatter(is_visual[..., None], by_row.to(x.dtype))
     mask = branch_mask(batch.branch, x.dtype)
     angles = language.rotary_emb(x, position_ids(model, batch).to(x.device))
     states = []

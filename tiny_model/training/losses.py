@@ -23,21 +23,24 @@ class Heads(nn.Module):
 
     covers: on the vision encoder's features, says what a visual token covers (`batches.coverage`). place: on hidden
     states of the language model, "token" says which picture, row and column a visual token is of, "grid" how many rows
-    and columns there are, "box" the box that the next token speaks of.
+    and columns the first picture has and the latest one so far, "box" the box that the next token speaks of.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.covers = nn.Linear(width, sum(COVERS))
         self.place = nn.ModuleDict(
-            {"token": nn.Linear(width, 3), "grid": nn.Linear(width, 2), "box": nn.Linear(width, 4)}
+            {"token": nn.Linear(width, 3), "grid": nn.Linear(width, 4), "box": nn.Linear(width, 4)}
         )
 
 
-def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
-    """Loss of what each visual token covers; and to log, how often colour and shape were right where a shape is."""
-    colour, shape, middle, extent, motion = heads.covers(features).float().flatten(0, 1).split(COVERS, dim=1)
-    covers = covers.flatten(0, 1)
+def dense_loss(heads: Heads, features: list[torch.Tensor], covers) -> tuple[torch.Tensor, dict]:
+    """Loss of what each visual token covers; and to log, how often colour and shape were right where a shape is.
+
+    features: those of `forward.encode_media`; covers: see `batches.Batch`.
+    """
+    flat = torch.cat([of_one.flatten(0, 1) for of_one in features])
+    colour, shape, middle, extent, motion = heads.covers(flat).float().split(COVERS, dim=1)
     is_shape, is_middle, is_moving = covers[:, 1] > 0, covers[:, 2] > 0, covers[:, 7] > 0
     loss = F.cross_entropy(colour, covers[:, 0].long()) + F.cross_entropy(shape, covers[:, 1].long())
     if is_moving.any():  # only there: all the rest would teach it to say that nothing moves
@@ -46,12 +49,13 @@ def dense_loss(heads: Heads, features, covers) -> tuple[torch.Tensor, dict]:
     if is_middle.any():  # offsets in tokens, box sizes as a logarithm: large shapes must not drown small ones
         wanted = torch.cat((covers[is_middle, 3:5], covers[is_middle, 5:7].log()), dim=1)
         loss = loss + 2 * F.smooth_l1_loss(extent[is_middle], wanted, beta=0.1)
-    found_middles = (middle[:, 0] > 0) == is_middle
+    found_middles = ((middle[:, 0] > 0) == is_middle).split([len(of_one.flatten(0, 1)) for of_one in features])
+    by_picture = [found.view(len(of_one), -1) for found, of_one in zip(found_middles, features, strict=True)]
     log = {
         "colour": (colour.argmax(1) == covers[:, 0])[is_shape].float().mean().item(),
         "shape": (shape.argmax(1) == covers[:, 1])[is_middle].float().mean().item(),
         "motion": (motion.argmax(1) == covers[:, 7])[is_moving].float().mean().item(),  # NaN without videos
-        "middle": found_middles.view(features.shape[0], -1).all(1).float().mean().item(),
+        "middle": torch.cat([of_one.all(1) for of_one in by_picture]).float().mean().item(),
         "dense": loss.item(),
     }
     return loss, log
@@ -63,16 +67,13 @@ def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, dict]:
     Also returns, to log, the mean errors of the three place heads (in tokens, in tokens, in fractions of the picture)
     and how much of their attention the pointing heads give to where they should point.
     """
-    _, height, width = batch.grid
     visual = (batch.input_ids == model.config.image_token_id) | (batch.input_ids == model.config.video_token_id)
-    ranges = [torch.arange(n, device=visual.device) for n in (batch.media * batch.grid[0], height, width)]
-    cells = torch.cartesian_prod(*ranges) / 10.0  # which picture or slice, row, column
     said = {
         "cell": heads.place["token"](states[PLACE_LAYERS["token"]][visual]).float(),
         "grid": heads.place["grid"](states[PLACE_LAYERS["grid"]][batch.branch > 0]).float(),
     }
-    size = torch.tensor([height, width], device=cells.device) / 10.0
-    true = {"cell": cells.repeat(len(batch.input_ids), 1), "grid": size.expand_as(said["grid"])}
+    cells = _cells(batch.grids).to(visual.device)
+    true = {"cell": cells.repeat(len(visual), 1), "grid": _sizes_so_far(batch.grids, visual)[batch.branch > 0]}
     has_box = ~batch.target[..., 0].isnan()  # the next token speaks of one shape
     if has_box.any():
         true["box"] = batch.target[has_box]
@@ -84,6 +85,28 @@ def place_loss(model, heads: Heads, states, batch) -> tuple[torch.Tensor, dict]:
         missed, log["looks"] = pointer_loss(attention, batch.pointers)  # the name that log.jsonl has had all along
         loss = loss + POINTER_WEIGHT * missed
     return loss, log
+
+
+def _cells(grids: list[batches.Grid]) -> torch.Tensor:
+    """For each visual token of a row, in tens: which picture or slice it is of, its row and its column there."""
+    first = 0
+    cells = []
+    for slices, height, width in grids:
+        numbers = torch.arange(first, first + slices)
+        cells.append(torch.cartesian_prod(numbers, torch.arange(height), torch.arange(width)))
+        first += slices
+    return torch.cat(cells) / 10.0
+
+
+def _sizes_so_far(grids: list[batches.Grid], visual: torch.Tensor) -> torch.Tensor:
+    """For each token (B, L): rows and columns of the first medium and of the latest one so far, in tens (B, L, 4).
+
+    visual (B, L): which tokens are visual ones. Not for tokens before the first medium.
+    """
+    ends = torch.tensor([t * h * w for t, h, w in grids], device=visual.device).cumsum(0)
+    latest = torch.bucketize(visual.cumsum(1).clamp(min=1), ends)  # the number of the medium
+    sizes = torch.tensor([[h, w] for _, h, w in grids], device=visual.device) / 10.0
+    return torch.cat((sizes[:1].expand(*visual.shape, 2), sizes[latest]), dim=-1)
 
 
 def pointer_loss(attention: torch.Tensor, pointers: torch.Tensor) -> tuple[torch.Tensor, float]:

@@ -68,22 +68,22 @@ def dense_batch(rng, packer, progress: float, visual_tokens: int) -> batches.Bat
     return batches.image_batch(rng, packer, max(4, visual_tokens // (grid[1] * grid[2])), grid, ("colour",), count=1)
 
 
-def other_batch(rng, packer) -> batches.Batch:
+def other_batch(rng, packer, visual_tokens: int) -> batches.Batch:
     """Two pictures, together or one after the other, a video, or none."""
     kind = rng.choice([*["pair", "new_picture"] * 3, "video", "video", "text"])
     if kind in ("pair", "new_picture"):
-        grid = (1, *batches.sample_grid(rng, 16, 81))
+        grids = [(1, *batches.sample_grid(rng, 16, 144)) for _ in range(2)]
         make = batches.pair_batch if kind == "pair" else batches.new_picture_batch
-        return make(rng, packer, max(3, OTHER_TOKENS // (2 * grid[1] * grid[2])), grid)
+        return make(rng, packer, max(3, visual_tokens // sum(h * w for _, h, w in grids)), grids)
     if kind == "video":
-        return video_batch(rng, packer)
+        return video_batch(rng, packer, visual_tokens)
     return batches.text_batch(rng, packer, 8, count=3)
 
 
-def video_batch(rng, packer) -> batches.Batch:
+def video_batch(rng, packer, visual_tokens: int) -> batches.Batch:
     """Videos of two to six temporal slices."""
     grid = (rng.randint(2, 6), *batches.sample_grid(rng, 16, 49))
-    return batches.video_batch(rng, packer, max(3, OTHER_TOKENS // (grid[0] * grid[1] * grid[2])), grid)
+    return batches.video_batch(rng, packer, max(3, visual_tokens // (grid[0] * grid[1] * grid[2])), grid)
 
 
 class Steps(Dataset):
@@ -112,12 +112,13 @@ class Steps(Dataset):
         """
         rng = random.Random(f"{self.seed} {self.stage} {step}")
         progress = max(step / self.steps, LESSONS if self.trained else 0)
+        others = round(OTHER_TOKENS * self.size)
         if self.stage == "vision":
             pictures = dense_batch(rng, self.packer, progress, round(VISION_TOKENS * self.size))
-            return [(1.0, pictures), (OTHER_WEIGHT, video_batch(rng, self.packer))]
+            return [(1.0, pictures), (OTHER_WEIGHT, video_batch(rng, self.packer, others))]
         drawn = [(1.0, picture_batch(rng, self.packer, progress, round(JOINT_TOKENS * self.size)))]
         if progress > 0.2 and rng.random() < 0.8:
-            drawn.append((OTHER_WEIGHT, other_batch(rng, self.packer)))
+            drawn.append((OTHER_WEIGHT, other_batch(rng, self.packer, others)))
         return drawn
 
 
@@ -231,10 +232,8 @@ class Trainer:
 
     def loss_of(self, batch: batches.Batch) -> tuple[torch.Tensor, dict]:
         """Loss of one batch, and what to log: encode its pictures, forward the language model, compare."""
-        features = None
-        if batch.media:
-            slices = len(batch.labels) * batch.media * batch.grid[0]
-            features = forward.encode(self.model.model.visual, batch.pixel_values, slices, batch.grid[1:])
+        features = forward.encode_media(self.model, batch)
+        if features:
             covered, hits = losses.dense_loss(self.heads, features, batch.covers)
             log = {"motion": hits["motion"]} if batch.video else hits
         if self.options.stage == "vision":
@@ -242,10 +241,10 @@ class Trainer:
         states = forward.forward_language(self.model, batch, features)
         total, right = losses.answer_loss(self.model, states[-1], batch, self.token_weights)
         exact = {"exact": losses.exact_by_kind(batch, right)}
-        if not batch.media:
+        if not features:
             return total, exact
         place, errors = losses.place_loss(self.model, self.heads, states, batch)
-        if batch.media == 1 and not batch.video:
+        if len(batch.grids) == 1 and not batch.video:
             log |= errors | {"loss": total.item()}
         return total + place + DENSE_WEIGHT * covered, log | exact
 
