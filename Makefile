@@ -1,4 +1,4 @@
-# Every task in one place; the work is done by small Python modules that run without make too (README, "Without make").
+# Every task in one place; the work is done by small Python modules that run without make too (docs/commands.md, "Without make").
 # No absolute path and no $(CURDIR) anywhere, so that a clone in a path with spaces works.
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
