@@ -61,8 +61,8 @@ class ChatSession:
     """Answers all conversations with one model. Several may be under way: they compute in turns, a picture, a chunk of
     the prompt or a token at a time.
 
-    model: an OVModelForVisualCausalLM of Qwen2-VL or Qwen2.5-VL, best loaded with `compile=False`, because its language
-    model is edited and compiled here (see `session.ov_model`). Raises UnsupportedModelError.
+    model: an OVModelForVisualCausalLM of Qwen2-VL, Qwen2.5-VL or Qwen3-VL, best loaded with `compile=False`, because
+    its language model is edited and compiled here (see `session.ov_model`). Raises UnsupportedModelError.
     """
 
     model_class = VisionLanguageModel  # tests put another here
@@ -112,10 +112,10 @@ class ChatSession:
         Nothing happens before the first piece is asked for. `options` are those of `session.sampling.SamplingParams`,
         `max_visual_tokens` is for each picture (see `session.vision_inputs`). `visitor` names who asks: visitors get
         equal shares of the time, and see nothing of each other; those whose names have the same beginning before a "/"
-        have one share together. With a `json_schema`, or True for any object, the
-        answer is JSON of that schema (see `session.structured`). With `continue_final_message` the last message is an
-        answer, and goes on where it ends. `progress` is called in the thread that asks for the first piece, while
-        nobody else can compute: it has to be quick, and cannot ask the session for anything (RuntimeError).
+        have one share together. With a `json_schema`, or True for any object, the answer is JSON of that schema (see
+        `session.structured`). With `continue_final_message` the last message is an answer, and goes on where it ends.
+        `progress` is called in the thread that asks for the first piece, while nobody else can compute: it has to be
+        quick, and cannot ask the session for anything (RuntimeError).
 
         Raises, there too: SessionError for messages and options that cannot be answered, MediaError for files that
         cannot be used, TypeError for unknown options.
@@ -188,7 +188,7 @@ class ChatSession:
     # ---- the path of one answer --------------------------------------------------------------------------------------
 
     def _wanted_texts(self, state: AnswerState, request: Request, progress) -> Iterator[str]:
-        """Whoever stopped the answer does not want to hear about it."""
+        """`_texts`, which ends without an error where the caller has stopped the answer."""
         if state.wanted():
             with contextlib.suppress(Interrupted):
                 yield from self._texts(state, request, progress)
@@ -306,19 +306,20 @@ class ChatSession:
         return False
 
     def _owner(self, visitor: str) -> str:
-        """Of what is kept for `visitor`."""
+        """Whose caches serve `visitor`: their own, or, where the cache is shared, everybody's ("")."""
         return "" if self._shared_cache else visitor
 
     def _prompt(
         self, messages: list[dict], max_visual_tokens: int | None, owner: str, wanted: Callable[[], bool]
     ) -> Prompt:
-        """Raises SessionError before any pixel is made where it cannot fit."""
+        """Tokens and media of `messages`. Raises SessionError, before any pixel is made, where they cannot fit."""
         self._check_length(count_visual_tokens(messages, self._media, max_visual_tokens, owner))
         prompt = build_prompt(self.processor, messages, self._media, max_visual_tokens, owner, wanted)
         self._check_length(len(prompt.ids))
         return prompt
 
     def _check_length(self, tokens: int) -> None:
+        """Raise SessionError for more tokens than the model's context has room for."""
         if tokens > self._model.context_length:
             raise SessionError(
                 f"This conversation is too long: at least {tokens} tokens, but the model reads "

@@ -2,7 +2,7 @@
 
 Size, memory and speed on a model of random weights in the 2B shape (`random_model.py`), where they do not depend on
 what the weights are; answers of the practice model, N held-out questions of each kind: how many are right, and how many
-are those of the original weights. That ranks presets on a toy of two million parameters, and predicts nothing for 2B.
+are those of the original weights. That ranks presets on a toy, and predicts nothing for 2B.
 Writes benchmarks/results/presets.json. Exports go to build/presets/; one that is there is not made again.
 """
 

@@ -99,6 +99,7 @@ def source_and_export(typed: str | None) -> tuple[str, str]:
 
 
 def practice_choice() -> ModelChoice:
+    """The practice model. Raises ModelFolderError where its weights are not whole."""
     # By content: what was exported before a new training run must not be taken for it.
     weights = (require_source_dir(PRACTICE_DIR) / "model.safetensors").read_bytes()
     return ModelChoice(
@@ -111,6 +112,7 @@ def practice_choice() -> ModelChoice:
 
 
 def hub_choice(name: str, shape: str) -> ModelChoice:
+    """A model on the hub that is to be exported here. shape: its name in SHAPES."""
     parameters = count_parameters(SHAPES[shape])
     return ModelChoice(
         name,
@@ -123,6 +125,7 @@ def hub_choice(name: str, shape: str) -> ModelChoice:
 
 
 def ready_made_choice(name: str, shape: str) -> ModelChoice:
+    """A model on the hub that is OpenVINO's already, in 4 bits. shape: its name in SHAPES."""
     parameters = count_parameters(SHAPES[shape])
     return ModelChoice(
         f"{name} (ready-made)",
@@ -185,6 +188,7 @@ def by_shape(measured: dict) -> dict:
 
 
 def read_shape(folder: Path) -> Parameters:
+    """The parameters of the model in `folder`, by its config.json. Raises ModelFolderError."""
     return shape_of(read_json(folder / "config.json"), folder)
 
 

@@ -103,6 +103,7 @@ def estimate(shape: Parameters, measured: dict[Parameters, float], size: Callabl
 
 
 def total(shape: Parameters) -> int:
+    """What the memory and the time of converting grow with: every parameter is converted."""
     return shape.total
 
 
@@ -207,15 +208,15 @@ def places(measured: dict) -> str:
     return "; ".join(f"{', '.join(names)} on {where}" for where, names in by_place.items())
 
 
-# ---- what fits -------------------------------------------------------------------------------------------------------
-
-
 def _for_people(name: str) -> str:
-    """Of a shape: "2b" is "2B", "3-2b" is "Qwen3-VL 2B"; another name stays."""
+    """What people call a shape: "2b" is "2B", "3-2b" is "Qwen3-VL 2B"; another name stays."""
     generation, dash, size = name.rpartition("-")
     if name not in SHAPES:
         return name
     return f"Qwen{generation}-VL {size.upper()}" if dash else name.upper()
+
+
+# ---- what fits -------------------------------------------------------------------------------------------------------
 
 
 def what_does_not_fit(choice, choices, machine: Machine) -> str | None:

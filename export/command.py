@@ -22,7 +22,8 @@ CHILD_ENVIRONMENT = {
     "PYTHONUTF8": "1",  # the tables are drawn with characters that a Windows code page lacks
     "PYTHONUNBUFFERED": "1",
     "PYTHONSAFEPATH": "1",  # modules of the current folder must not shadow a library's
-    "TTY_COMPATIBLE": "1",  # progress as it happens, through a pipe
+    # Progress as it happens, through a pipe: two switches of rich, which draws NNCF's bars, and one of huggingface_hub.
+    "TTY_COMPATIBLE": "1",
     "TTY_INTERACTIVE": "1",
     "TQDM_POSITION": "-1",
 }

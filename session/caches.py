@@ -87,6 +87,7 @@ class KVCache:
         positions = np.flatnonzero(other._mask)[:length]
         states = {state.name: state for state in other._request.query_state()}
         for state in self._request.query_state():
+            # Keys or values of one layer: (1, KV heads, tokens, head size).
             state.state = ov.Tensor(np.ascontiguousarray(states[state.name].state.data[:, :, positions]))
         self._mask = np.ones(length, dtype=np.int64)
 
@@ -130,7 +131,7 @@ class PrefixCache:
 
     @property
     def bytes(self) -> int:
-        """From any thread."""
+        """Bytes of the KV caches that no answer is using, in float32. From any thread."""
         return _bytes_of([*self._idle, *self._released])
 
     def match(self, keys: array, owner: str) -> int:
@@ -174,6 +175,7 @@ class PrefixCache:
         self._released.append(prefix)
 
     def _settle(self) -> None:
+        """Take in what was released meanwhile; in the one thread that may change `_idle`."""
         while self._released:
             self._insert(self._released.popleft())
 
@@ -230,6 +232,7 @@ class LRUCache:
             return self._values.get(key)
 
     def put(self, key: Hashable, value) -> None:
+        """Keep `value`, unless there is one of that key already."""
         with self._lock:
             if key in self._values:
                 return

@@ -21,7 +21,7 @@ def chunk_end(start: int, stop: int) -> int:
 
 
 def cost(start: int, stop: int) -> float:
-    """Of prefilling tokens start … stop - 1 behind those before them; 1 is a single token alone.
+    """The cost of prefilling tokens start … stop - 1 behind those before them; 1 is that of a single token alone.
 
         cost(0, 3000)     # 4350.0
         cost(1700, 3000)  # 6799.0

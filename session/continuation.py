@@ -35,9 +35,11 @@ class WrittenAnswer:
 
     @property
     def pending(self) -> array:
+        """The tokens that are not in the text yet."""
         return self.tokens[self.shown :]
 
     def noting_tokens(self, tokens: Iterable[int]) -> Iterator[int]:
+        """`tokens`, each noted as it passes."""
         for token in tokens:
             self.tokens.append(token)
             yield token

@@ -47,7 +47,7 @@ class DraftDecoder:
     drafts change how soon an answer is there and nothing else.
 
     ids: all tokens so far, the prompt's too. max_draft_tokens: in one step. For a 2B model a step with one draft token
-    takes 1.03 to 1.12 times as long as one without, with three 1.4 to 1.6 times (`python -m benchmarks drafts`). So a
+    takes 1.03 to 1.12 times as long as one without, with three 1.3 to 1.6 times (`python -m benchmarks drafts`). So a
     draft needs the latest two tokens to have stood before, or only the latest one while enough drafts are accepted; and
     it has one token, or more after two drafts in a row that were accepted as a whole.
 
@@ -128,7 +128,7 @@ class DraftDecoder:
         return ""
 
     def _count_acceptance(self, first: bool, all_: bool) -> None:
-        """Of a draft: its first token is accepted; all of its tokens are."""
+        """Note how a draft fared. first: whether its first token was accepted; all_: whether all of them were."""
         self._acceptance += ACCEPTANCE_WEIGHT * (first - self._acceptance)
         self._accepted_in_a_row = self._accepted_in_a_row + 1 if all_ else 0
 

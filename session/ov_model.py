@@ -93,7 +93,9 @@ class VisionLanguageModel:
         self._language_file = MappedFile(folder / "openvino_language_model.bin")
 
     def encode(self, block: VisionBlock) -> np.ndarray:
-        """Features of one picture, or of one temporal slice of a video, in the form of `embed`. Raises Interrupted."""
+        """Features (1 + DeepStack's layers, visual tokens, hidden) of one picture, or of one temporal slice of a video.
+        Raises Interrupted.
+        """
         try:
             with self._encoder_file.unpacking():
                 encoded = self._encode(block.patches, block.grid, self._cancellable_encoder)
@@ -103,7 +105,7 @@ class VisionLanguageModel:
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         """Embeddings (1 + DeepStack's layers, tokens, hidden) of text: what enters the language model, and what is
-        added behind its first layers, which is nothing.
+        added behind its first layers, which for text is zeros.
         """
         self._embeddings.infer([np.array([tokens], dtype=np.int64)], share_inputs=True)
         embeddings = np.array(self._embeddings.get_output_tensor().data, dtype=np.float32)
@@ -170,7 +172,7 @@ def _compile(model) -> None:
 
 
 def _bytes_per_token(config) -> int:
-    """Keys and values of one token in all layers, in float32."""
+    """Bytes of the keys and values of one token in all layers, in float32."""
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return config.num_hidden_layers * 2 * config.num_key_value_heads * head_dim * 4
 

@@ -52,10 +52,10 @@ class Estimate:
 class PrefillPlan:
     """What has to be in the KV cache before the first token of an answer.
 
-    owner: the visitor whose cached prefixes and features it may use. keys: for every token a 64-bit number; where the
-    keys before are equal too, it equals another's only for the same token. Two pictures have the same placeholder ids,
-    so the key of a visual token is made of the digest of its vision block. position_ids: (3, tokens); next_position:
-    of the first token after the prompt. blocks: (index of its first visual token, vision block), in order.
+    owner: the visitor whose cached prefixes and features it may use. keys: a 64-bit number for each token; two prompts
+    have a prefix in common exactly where their keys have one. Two pictures have the same placeholder ids, so the key of
+    a visual token is made of the digest of its vision block. position_ids: (3, tokens); next_position: the one of the
+    first token after the prompt. blocks: (index of its first visual token, vision block), in order.
     """
 
     def __init__(self, prompt: Prompt, model: VisionLanguageModel, owner: str = ""):
@@ -78,7 +78,7 @@ class PrefillPlan:
         return len(self.keys)
 
     def features_key(self, block: VisionBlock) -> tuple[str, bytes]:
-        """Of the block's features among those of all visitors."""
+        """The key of the block's features in the cache, which has those of all visitors."""
         return self.owner, block.digest
 
     def blocks_within(self, start: int, stop: int) -> Iterator[tuple[int, int, VisionBlock]]:
@@ -182,7 +182,7 @@ class ThroughputEstimate:
         self._measured[stage] = (DECAY * earlier_tokens + tokens, DECAY * earlier_s + took)
 
     def seconds(self, encoding: int, prefilling: int) -> float | None:
-        """For so many tokens of each stage; None where one of them was not measured yet."""
+        """Predicted seconds for so many tokens of each stage; None where one of them was not measured yet."""
         total = 0.0
         for stage, tokens in ((ENCODING, encoding), (PREFILLING, prefilling)):
             measured_tokens, measured_s = self._measured[stage]

@@ -111,7 +111,7 @@ def outline_prompt(
 def count_visual_tokens(
     messages: list[dict], media: MediaProcessor, max_visual_tokens: int | None = None, owner: str = ""
 ) -> int:
-    """Of all pictures and videos of `messages`, by the headers of their files. Raises MediaError."""
+    """Visual tokens of all pictures and videos of `messages`, by the headers of their files. Raises MediaError."""
     parts = [part for message in messages for part in without_documents(content_parts(message))]
     return sum(media.measure(part, max_visual_tokens, owner).tokens for part in parts if part["type"] != "text")
 
@@ -217,5 +217,5 @@ def _with_placeholders(processor, ids: list[int], media: list[MediaItem]) -> lis
 
 
 def _visual_tokens(item: MediaItem, one_by_one: bool) -> list[int]:
-    """Of each placeholder of `item`."""
+    """How many visual tokens each placeholder of `item` stands for."""
     return [item.tokens // item.grid[0]] * item.grid[0] if one_by_one else [item.tokens]

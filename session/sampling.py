@@ -38,10 +38,10 @@ RANGES = {
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to generate an answer, by `generate`'s names; other settings of a generation_config are not heeded.
+    """How to generate an answer, by `generate`'s names; other settings of a generation_config are ignored.
 
     max_new_tokens: None for as many as the model's context has room for; more than that are cut to it.
-    top_k: none or less than one switches it off. top_p 0 leaves the most likely token.
+    top_k: None, or less than one, switches it off. top_p 0 leaves the most likely token.
     frequency_penalty, presence_penalty: taken off the logit of each token of this answer, times how often it came and
     once, as in OpenAI's API and vLLM.
     seed: of this answer alone; without it, sampling draws from torch's global generator, as `generate` does.
@@ -118,7 +118,9 @@ class Sampler:
     def sample(
         self, ids: list[int], logits: np.ndarray, forbid: Callable[[np.ndarray], None] = lambda scores: None
     ) -> int:
-        """ids: all tokens so far, the prompt's too. logits: (vocabulary,), may be changed. forbid: sets the scores of
+        """The id of the next token.
+
+        ids: all tokens so far, the prompt's too. logits: (vocabulary,), may be changed. forbid: sets the scores of
         tokens that must not come to -inf.
         """
         if len(ids) < self._earliest_end:

@@ -71,8 +71,8 @@ class Scheduler:
         self._model = model
         self._lock = threading.Lock()  # of what follows
         self._turns: list[Turn] = []  # in the order in which they came; at most one of them is granted
-        self._used: dict[str, float] = {}  # group: seconds, from a beginning that all share
-        self._now = 0.0  # of the one who had the latest turn, in those seconds
+        self._used: dict[str, float] = {}  # group: the seconds it stands at (its virtual time), from a common beginning
+        self._now = 0.0  # virtual time: where the group of the latest turn stood when that began
         self._last_answer = 0.0  # time.monotonic() when an answer computed last
 
     def turn(
@@ -98,7 +98,7 @@ class Scheduler:
         return not self.answers() and time.monotonic() - self._last_answer >= IDLE_S
 
     def wait(self, turn: Turn) -> None:
-        """Until it is granted. Raises what entering a Turn raises."""
+        """Return when `turn` is granted. Raises what entering a Turn raises."""
         self.refuse_second_turn()
         with self._lock:
             self._turns.append(turn)
@@ -112,6 +112,7 @@ class Scheduler:
         raise Interrupted
 
     def leave(self, turn: Turn) -> None:
+        """Give `turn` back, or withdraw it where it was not granted yet; then the next one computes."""
         with self._lock:
             if turn not in self._turns:
                 return
@@ -135,4 +136,5 @@ class Scheduler:
         turn.granted.set()
 
     def _stands_at(self, turn: Turn) -> float:
+        """The start tag of fair queueing: where the group stands; a newcomer stands at `_now`."""
         return max(self._now, self._used.get(turn.group, 0.0))

@@ -50,7 +50,7 @@ class JsonConstraint:
         scores[len(allowed) :] = -np.inf
 
     def accept(self, tokens: list[int]) -> None:
-        """These came next. Raises SessionError where they do not fit."""
+        """Note that `tokens` came next. Raises SessionError where they do not fit the schema."""
         self._matcher.consume_tokens(tokens)
         self._check("The answer so far does not fit the JSON schema")
 
@@ -96,6 +96,7 @@ class JsonSchemas:
 
 
 def _grammar(schema: dict) -> str:
+    """`schema` as llguidance takes it. Raises SessionError for what is no schema, and for what cannot be kept to."""
     if not isinstance(schema, dict):
         raise SessionError(f"A JSON schema is a {type(schema).__name__}; it must be an object, or true for any object.")
     try:
@@ -114,7 +115,7 @@ def _grammar(schema: dict) -> str:
 
 
 def _values_of(keyword: str, schema) -> Iterator:
-    """Wherever it stands as a keyword in `schema`, not as the name of a property or in a value."""
+    """The values of `keyword` wherever it stands as a keyword in `schema`, not as a property's name or in a value."""
     if isinstance(schema, list):
         for part in schema:
             yield from _values_of(keyword, part)

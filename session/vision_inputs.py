@@ -28,12 +28,12 @@ from session.videos import MAX_FRAMES, USUAL_FPS, Sampling, Video, as_video, loa
 # Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
 # by itself, except where a picture is 1 or 3 pixels high.
 _IMAGE_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_first"}
+_VIDEO_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
 OPTIONS = (  # of a part, which decide what becomes of its file
     "page", "min_pixels", "max_pixels", "nframes", "fps", "max_frames", "video_start", "video_end",
 )  # fmt: skip
 MEASURED_BYTES = 24_000  # of grids, of 24 bytes each
 POLL_S = 0.05  # between two looks whether what another thread makes is still wanted
-_VIDEO_OPTIONS = {"return_tensors": "pt", "input_data_format": "channels_last", "do_sample_frames": False}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class MediaItem:
 
     @property
     def seconds(self) -> float | None:
-        """Of one step in time, where the model's positions depend on it (Qwen2.5-VL)."""
+        """Seconds of one step in time, where the model's positions depend on it (Qwen2.5-VL); else None."""
         return self.inputs["second_per_grid_ts"].item() if "second_per_grid_ts" in self.inputs else None
 
     @property
@@ -112,7 +112,7 @@ class MediaProcessor:
 
     @property
     def bytes(self) -> int:
-        """Of the patches that are kept."""
+        """Bytes of the patches that are kept."""
         return self._cache.bytes
 
     @property
@@ -133,7 +133,8 @@ class MediaProcessor:
         any more.
 
         max_visual_tokens: for a picture, or for each temporal slice of a video; by default as many as the processor is
-        set to. owner: the visitor whose kept patches may serve. Who asks for the same at the same time waits for it.
+        set to. owner: the visitor whose kept patches may serve. Of two threads that ask for the same at once, the
+        second one waits for what the first one makes.
         """
         make = _process_image if part["type"] == "image" else _process_video
         key = _key(part, max_visual_tokens, owner)
@@ -174,7 +175,7 @@ class MediaProcessor:
 
 
 def _key(part: dict, max_visual_tokens: int | None, owner: str) -> tuple | None:
-    """Of the cache; None for what is not kept."""
+    """The key of what `part` becomes in the cache; None for what is not kept."""
     identity = _identity(part[part["type"]])
     options = tuple((name, part.get(name)) for name in OPTIONS)
     return identity and (owner, part["type"], identity, max_visual_tokens, options)
@@ -221,7 +222,7 @@ def _size_option(processor, part: dict, max_visual_tokens: int | None, frames: i
         even = frames + frames % processor.temporal_patch_size
         smallest, largest = smallest * even, largest * even
     option = {"size": {"shortest_edge": smallest, "longest_edge": largest}}
-    # Where a video processor was loaded with min_pixels and max_pixels, it heeds those and not its size.
+    # A video processor that was loaded with min_pixels and max_pixels goes by those and not by its size.
     if getattr(processor, "min_pixels", None):
         option |= {"min_pixels": smallest, "max_pixels": largest}
     return option
