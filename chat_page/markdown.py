@@ -23,12 +23,18 @@ LATEX_DELIMITERS = [
 CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$", "$": "$"}
 BLOCKS = ("\\[", "$$")
 MONEY = re.compile(r"\d(?!.*[\\^_={}])(?=.*[^\W\d_]{2})")  # "5, or 7" between two signs; "3 \times 4" is none
+# Three times the longest answer of the page. Brackets that somebody made up to be slow take a second for as many.
+MAX_CHARACTERS = 30_000
 ADDRESS = re.compile("https?://|mailto:", re.IGNORECASE)
 
 
-@functools.lru_cache(maxsize=256)
 def as_html(text: str) -> str:
-    """`text` as HTML, also while it still grows."""
+    """`text` as HTML, also while it still grows; what is longer than MAX_CHARACTERS as the text that it is."""
+    return _rendered(text) if len(text) <= MAX_CHARACTERS else f'<pre tabindex="0">{escape(text)}</pre>'
+
+
+@functools.lru_cache(maxsize=256)
+def _rendered(text: str) -> str:
     return _parser().render(text)
 
 
@@ -60,7 +66,10 @@ def _inline_math(state, silent: bool) -> bool:
     if not opening:
         return False
     begin = state.pos + len(opening)
-    end = state.src.find(CLOSING[opening], begin, state.posMax)
+    unclosed = state.__dict__.setdefault("unclosed", set())  # not searched for again and again
+    end = -1 if (opening, state.posMax) in unclosed else state.src.find(CLOSING[opening], begin, state.posMax)
+    if end < 0:
+        unclosed.add((opening, state.posMax))
     state.pos = begin
     if end > begin and not (opening == "$" and _is_money(state.src[begin:end], state.src[end + 1 : end + 2])):
         state.pos = end + len(opening)
@@ -79,18 +88,19 @@ def _is_money(between: str, after: str) -> bool:
 
 def _block_math(state, first: int, last: int, silent: bool) -> bool:
     r"""Lines from $$ or \[ to the one that closes it. As long as none does, they are shown as they are."""
-    text = state.getLines(first, last, state.blkIndent, False).lstrip()
-    opening = text[:2]
+    start = state.bMarks[first] + state.tShift[first]
+    opening = state.src[start : start + 2]
     if opening not in BLOCKS or state.is_code_block(first):
         return False
-    end = text.find(CLOSING[opening], 2)
-    content, behind = (text[2:end], text[end + 2 :].partition("\n")[0]) if end >= 0 else (text[2:], "")
-    if behind.strip():  # a formula within a line
+    end = state.src.find(CLOSING[opening], start + 2, state.eMarks[last - 1])
+    closes = first + state.src.count("\n", start, end) if end >= 0 else last - 1  # the line
+    if end >= 0 and state.src[end + 2 : state.eMarks[closes]].strip():  # a formula within a line
         return False
     if not silent:
+        text = state.getLines(first, closes + 1, state.blkIndent, False).strip()
         token = state.push("math", "div", 0)
-        token.content, token.meta["delimiters"] = content, DISPLAYED if end >= 0 else (opening, "")
-        state.line = first + 1 + content.count("\n") if end >= 0 else last
+        token.content, token.meta["delimiters"] = (text[2:-2], DISPLAYED) if end >= 0 else (text[2:], (opening, ""))
+        state.line = closes + 1
     return True
 
 

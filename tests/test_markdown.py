@@ -1,12 +1,13 @@
 """chat_page.markdown and chat_page.render: what an answer becomes, and that nothing in it ever is markup of its own."""
 
+import sys
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_page.markdown import DISPLAYED, INLINE, MARK, as_html
+from chat_page.markdown import DISPLAYED, INLINE, MARK, MAX_CHARACTERS, as_html
 from chat_page.render import render_history
 from tests.written_answers import HOSTILE, TEXTS, pieces
 
@@ -163,6 +164,39 @@ def test_a_formula_that_is_still_written_is_shown_as_it_is():
 def test_no_letter_is_lost(name):
     assert Reader(as_html(TEXTS[name])).text.split() == TEXTS[name].replace("**", "").replace("1. ", "").replace(
         "2. ", "").split()
+
+
+# ---- what it takes --------------------------------------------------------------------------------------------------
+
+
+def lines_run(text: str) -> int:
+    """Lines of Python that run for as_html(text)."""
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        as_html(text)
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+@pytest.mark.parametrize("piece", ["- \n", "# a\n", "```\n", "a\n\n", "$$a$$\n", "$$a$$ b\n", "> a\n\n", "\\(", "$1 "])
+def test_four_times_the_text_takes_about_four_times_the_work(piece):
+    as_html("")  # makes the parser
+    assert lines_run(400 * piece) < 5 * lines_run(100 * piece)
+
+
+def test_what_is_longer_than_any_answer_is_shown_as_the_text_that_it_is():
+    long = "**<b>**\n" * (MAX_CHARACTERS // 8 + 1)
+    assert Reader(as_html(long)).text == long and not Reader(as_html(long)).foreign
+    assert "<strong>" not in as_html(long)
 
 
 # ---- in the conversation --------------------------------------------------------------------------------------------
