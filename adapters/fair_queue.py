@@ -24,6 +24,7 @@ LISTEN_S = 30  # a person who types the second command of two has as long
 MAX_OF_TAB = 16
 MAX_UNHEARD = 16
 COMES_S = 1.0  # a page listens as soon as it has asked: what has been unheard for longer makes room for the next
+MAX_BYTES_OF_ADDRESS, MAX_BYTES = 32 << 20, 256 << 20  # of what the events that wait were asked with
 MAX_SESSIONS = 2000  # of which messages are kept, besides those that somebody listens to
 TAB_IS_FULL = f"{MAX_OF_TAB} questions of this tab are waiting already. Please wait for an answer."
 QUEUE_IS_FULL = "Too many questions are waiting. Please try again in a minute."
@@ -42,16 +43,28 @@ class FairQueue(Queue):
         self._streams = streams
         self._turns: dict[str, int] = {}  # by concurrency_id: the turn of the event that was begun last
 
+    def knows(self, name: str) -> bool:
+        """Whether something waits or has come for a session, or for an event."""
+        of_sessions = self.pending_event_ids_session.values()
+        return (
+            name in self.pending_messages_per_session
+            or name in self.event_ids_to_events
+            or any(name in events for events in of_sessions)
+        )
+
     async def push(self, body, request, username):
         self._drop_unheard()
         self._forget_sessions()
         waiting = self._waiting()
+        address = visitor_address(request.client)
+        if not self._has_room_for(request, address, waiting):
+            return False, QUEUE_IS_FULL, "queue_full"
         if sum(event.session_hash == body.session_hash for event in waiting) >= MAX_OF_TAB:
             return False, TAB_IS_FULL, "queue_full"
-        if not self._make_room_among_unheard(waiting, visitor_address(request.client)):
+        if not self._make_room_among_unheard(waiting, address):
             return False, QUEUE_IS_FULL, "queue_full"
         is_full = self.max_size is not None and len(waiting) >= self.max_size
-        if is_full and not self._make_room(waiting, visitor_address(request.client)):
+        if is_full and not self._make_room(waiting, address):
             return False, QUEUE_IS_FULL, "queue_full"
         success, event_id, state = await super().push(body, request, username)
         if success and event_id in self.event_ids_to_events:
@@ -80,6 +93,13 @@ class FairQueue(Queue):
             super().broadcast_estimations(concurrency_id)
         finally:
             queue.queue = waiting
+
+    def _has_room_for(self, request, address: str, waiting: list[Event]) -> bool:
+        """What was asked is kept until its turn."""
+        of_address = sum(map(_bytes, (event.request for event in waiting if _address(event) == address)))
+        of_all = sum(map(_bytes, (event.request for event in waiting)))
+        more = _bytes(request)
+        return of_address + more <= MAX_BYTES_OF_ADDRESS and of_all + more <= MAX_BYTES
 
     def _give_turn(self, event: Event) -> None:
         """Turns are numbered; an event gets the one after the last of the same visitor, or the next that is begun. All
@@ -147,6 +167,11 @@ class FairQueue(Queue):
 
     def _is_heard(self, event: Event) -> bool:
         return self._streams.hears(event.session_hash, event._id)
+
+
+def _bytes(request) -> int:
+    """Of its body (`adapters.request_body`)."""
+    return request.scope.get("body_bytes", 0)
 
 
 def _address(event: Event) -> str:

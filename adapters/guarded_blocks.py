@@ -7,7 +7,8 @@ kept (`adapters.tab_states`).
 Behaviours of Gradio 6.31 that its documentation does not promise: `Blocks.preprocess_data` gets what a client sent,
 before anything in it is fetched or converted; `launch` asks its own server whether it has started, through the
 proxy of the environment; what `app_kwargs` names as "lifespan" is entered before the first request, when the layers
-that Gradio has added are there, so that ours gets around all of them.
+that Gradio has added are there, so that ours gets around all of them; uvicorn's server is an attribute of the page, set
+once it runs.
 
 Noticed by tests/security/ and tests/test_gradio_helper.py.
 """
@@ -15,10 +16,13 @@ Noticed by tests/security/ and tests/test_gradio_helper.py.
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import gradio as gr
 
+from adapters import page_routes, upload_parser
 from adapters.client_values import checked
+from adapters.connections import bounded
 from adapters.fair_queue import FairQueue
 from adapters.loopback import LOOPBACK, reached_directly
 from adapters.open_streams import OpenStreams
@@ -34,6 +38,7 @@ class GuardedBlocks(gr.Blocks):
 
     def __init__(self, *args, **settings):
         self._streams = OpenStreams()  # before Gradio makes its first queue
+        self._server = None
         super().__init__(*args, **settings)
 
     def queue(self, *args, **settings):
@@ -50,19 +55,35 @@ class GuardedBlocks(gr.Blocks):
         has_password = bool(settings.get("auth") or settings.get("auth_dependency"))
         check_host = settings["server_name"] in LOOPBACK and not has_password
 
+        prefix = urlsplit(root_path).path.rstrip("/")
+
         @contextlib.asynccontextmanager
         async def guarded(app) -> AsyncIterator[None]:
             app.state_holder = TabStates(self._streams)
             app.state_holder.set_blocks(self)
             app.middleware_stack = RequestGuard(
-                self._streams(app.middleware_stack), names, check_host=check_host,
+                self._streams(app.middleware_stack, self._queue.knows), names, check_host=check_host,
+                is_used=lambda path: page_routes.is_used(path.removeprefix(prefix)),
                 max_upload_bytes=FILES_IN_UPLOAD * (self.max_file_size or NO_MAX_FILE_BYTES),
             )  # fmt: skip
             yield
 
         app_kwargs = {**(settings.pop("app_kwargs", None) or {}), "lifespan": guarded}
+        upload_parser.use()
         with reached_directly():
             return super().launch(*args, **settings, app_kwargs=app_kwargs)
+
+    @property
+    def server(self):
+        """uvicorn's, None before there is one."""
+        return self._server
+
+    @server.setter
+    def server(self, server) -> None:
+        """uvicorn asks its settings for a protocol at each connection."""
+        if server is not None:
+            server.config.http_protocol_class = bounded(server.config.http_protocol_class)
+        self._server = server
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         self.validate_inputs(block_fn, inputs)

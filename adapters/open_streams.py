@@ -10,17 +10,24 @@ What a tab has, and a name that was made up does not, is a connection that stays
 Noticed by tests/security/test_tabs.py and test_queue.py.
 """
 
+import ipaddress
 import re
 from collections import Counter
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 TAB = re.compile(r"/gradio_api/heartbeat/([^/]+)$")
 EVENT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)$")
 MAX_OF_ADDRESS = 500  # open at once: two for each tab of a class that comes through one proxy
 TOO_MANY = "Too many connections from this address are open. Please close some tabs, and try again."
+UNKNOWN_SESSION = (
+    'data: {"msg":"unexpected_error","event_id":null,"message":"404: Not Found",'
+    '"session_not_found":true,"success":false}\n\n'
+)
+UNKNOWN_EVENT = 'event: error\ndata: "404: Not Found"\n\n'
 
 
 class OpenStreams:
@@ -39,12 +46,19 @@ class OpenStreams:
         """Whether somebody waits for what comes of an event."""
         return self._heard[session] > 0 or self._heard[event] > 0
 
-    def __call__(self, app: ASGIApp) -> ASGIApp:
+    def __call__(self, app: ASGIApp, is_known: Callable[[str], bool] = lambda name: True) -> ASGIApp:
+        """is_known: whether there may be something to hear for a session or an event. For others Gradio answers this
+        very text, and writes a page of traceback to the log.
+        """
+
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             counter, name = self._counter(scope)
             if not name:
                 return await app(scope, receive, send)
             address = visitor_address(scope.get("client"))
+            if counter is self._heard and not is_known(name):
+                text = UNKNOWN_EVENT if EVENT.search(scope["path"]) else UNKNOWN_SESSION
+                return await Response(text, media_type="text/event-stream")(scope, receive, send)
             if self._addresses[address] >= MAX_OF_ADDRESS:
                 return await JSONResponse({"detail": TOO_MANY}, 429)(scope, receive, send)
             counts = [(counter, name), (self._addresses, address)]
@@ -79,4 +93,12 @@ def visitor_address(client) -> str:
     client: (host, port) or what Starlette makes of it, None where the server does not know.
     """
     host = client[0] if client else ""
-    return ":".join(host.split(":")[:4]) if ":" in host else host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4 or address.is_loopback or address.is_link_local:
+        return host.partition("%")[0]
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)

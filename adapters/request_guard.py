@@ -6,11 +6,13 @@ that is mounted into it.
 A browser sends to a server on its own machine what any web site tells it to. So, before anything is read:
 
     how often        `adapters.request_rate`, for each address
+    the path         only what a page answers at (`adapters.page_routes`)
     Host             only this machine's names, where the page is for this machine alone: a site whose name leads here
                      (DNS rebinding) gets nothing
     Origin           a page from elsewhere may not ask, post or upload, whatever the Host
     Content-Type     JSON is called JSON; a browser sends text/plain across sites without asking first
-    the body         bounded for each request and for all together; files say beforehand how large they are
+    the body         bounded for each request and for all together (`adapters.request_body`); files say beforehand how
+                     large they are, and leave room on the disk
 
 Every answer says that only its own origin is loaded from, sent to, and shown around it (`page_policy`). Refusals say
 what to set: PAGE_HOSTS, for people behind a proxy, JupyterHub or Codespaces.
@@ -21,15 +23,17 @@ proxy's. Noticed by tests/security/test_requests.py.
 
 import ipaddress
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.open_streams import visitor_address
-from adapters.request_rate import SCRIPT_COST, RequestRate
+from adapters.request_body import BUSY, FILES, JSON, MAX_BYTES_AT_ONCE, BytesAtOnce, RequestBody, too_large
+from adapters.request_rate import LOGIN_COST, SCRIPT_COST, RequestRate, TokenBuckets
+from adapters.uploads import has_room
 
 HOSTS_VARIABLE = "PAGE_HOSTS"
 # Names that lead to this machine wherever they are looked up. The last one is Docker's, for a container's host; no name
@@ -37,14 +41,13 @@ HOSTS_VARIABLE = "PAGE_HOSTS"
 OWN_NAMES = ("localhost", "host.docker.internal")
 FRAMES = "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"  # of notebooks
 
-API = "/v1/"  # where an API is mounted into the page
+API, PAGE_API = "/v1/", "/gradio_api/"  # where an API is mounted into the page, and the page's own
 MAX_PAGE_BYTES = 8 << 20  # of a request's body: more than what a browser stores of a conversation
 MAX_API_BYTES = 96 << 20  # pictures are inside
-MAX_BYTES_AT_ONCE = 256 << 20  # of all bodies that are being read, files apart
-MAX_PARTS = 40  # files and fields of one upload
+DAY_S = 24 * 3600
+UPLOADED_BYTES = 4 << 30  # of one address in a day
 
-JSON, FILES, FORM = "application/json", "multipart/form-data", "application/x-www-form-urlencoded"
-CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+FORM = "application/x-www-form-urlencoded"
 CORS_HEADERS = {
     "access-control-allow-methods": "GET, POST, OPTIONS",
     "access-control-allow-headers": "authorization, content-type",
@@ -113,15 +116,27 @@ class Refusal(Exception):
 
 
 class RequestGuard:
-    """check_host: the page is for this machine alone, without a password. max_upload_bytes: of one upload."""
+    """check_host: the page is for this machine alone, without a password. max_upload_bytes: of one upload. is_used:
+    whether there is anything at a path.
+    """
 
-    def __init__(self, app: ASGIApp, names: TrustedNames, *, check_host: bool, max_upload_bytes: int):
+    def __init__(
+        self,
+        app: ASGIApp,
+        names: TrustedNames,
+        *,
+        check_host: bool,
+        max_upload_bytes: int,
+        is_used: Callable[[str], bool] = lambda path: True,
+    ):
         self._app = app
         self._names = names
         self._check_host = check_host
         self._max_upload_bytes = max_upload_bytes
-        self._bytes_at_once = 0
+        self._is_used = is_used
+        self._at_once = BytesAtOnce()
         self._rate = RequestRate()
+        self._uploaded = TokenBuckets(UPLOADED_BYTES, UPLOADED_BYTES / DAY_S)
         self._headers = {
             "content-security-policy": page_policy(names),
             "x-content-type-options": "nosniff",
@@ -131,22 +146,26 @@ class RequestGuard:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # nothing of ours speaks it
+            return await send({"type": "websocket.close", "code": 1008})
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         send = self._with_headers(scope, headers, send)
         address = visitor_address(scope.get("client"))
-        if not self._rate.allows(address, SCRIPT_COST if "/assets/" in scope["path"] else 1):
+        if not self._rate.allows(address, _cost(scope)):
             await self._rate.hold_up(address)
             return await _refuse(Refusal(429, TOO_OFTEN), headers)(scope, receive, send)
         try:
             self._check_sender(scope, headers)
             if scope["method"] == "OPTIONS" and "origin" in headers:
                 return await Response(status_code=204)(scope, receive, send)
-            limit = self._check_body(scope, headers)
+            if not self._is_used(scope["path"]):
+                raise Refusal(404, "Not Found")
+            limit = self._check_body(scope, headers, address)
         except Refusal as refusal:
             return await _refuse(refusal, headers)(scope, receive, send)
-        body = _Body(self, receive, limit, headers)
+        body = RequestBody(scope, receive, limit, self._at_once, is_api=_is_api(scope["path"]))
         try:
             await self._app(scope, body.receive, body.until_answered(send))
         finally:
@@ -173,12 +192,13 @@ class RequestGuard:
 
     # ---- what is sent --------------------------------------------------------------------------------------------
 
-    def _check_body(self, scope: Scope, headers: Headers) -> int:
-        """The most bytes that the body may have. Raises Refusal where it states more, or is of another type."""
+    def _check_body(self, scope: Scope, headers: Headers, address: str) -> int:
+        """The most bytes that the body may have. Raises Refusal where it states more, or is of another type, or there
+        is no room for it.
+        """
         path, stated = scope["path"], headers.get("content-length", "")
-        has_body = "transfer-encoding" in headers or stated not in ("", "0")
-        if scope["method"] not in CHANGING or not has_body:
-            return 0 if not has_body else MAX_PAGE_BYTES
+        if "transfer-encoding" not in headers and stated in ("", "0"):
+            return 0
         expected = _expected_types(path)
         given = headers.get("content-type", "").partition(";")[0].strip().lower()
         if given not in expected:
@@ -186,11 +206,15 @@ class RequestGuard:
         is_upload = expected == [FILES]
         if is_upload and not stated:
             raise Refusal(411, "An upload has to say how large it is: Content-Length.")
-        limit = self._max_upload_bytes if is_upload else MAX_API_BYTES if API in path else MAX_PAGE_BYTES
+        limit = self._max_upload_bytes if is_upload else MAX_API_BYTES if _is_api(path) else MAX_PAGE_BYTES
         if stated and not 0 <= int(stated) <= limit:
-            raise Refusal(413, _too_large(limit))
-        if stated and not is_upload and self._bytes_at_once + int(stated) > MAX_BYTES_AT_ONCE:
-            raise Refusal(503, "Too many large requests are being read right now. Please try again in a minute.")
+            raise Refusal(413, too_large(limit))
+        if not is_upload and stated and self._at_once.bytes + int(stated) > MAX_BYTES_AT_ONCE:
+            raise Refusal(503, BUSY)
+        if is_upload and not has_room(int(stated)):
+            raise Refusal(507, "The disk of this server is full. Please tell whoever runs it.")
+        if is_upload and not self._uploaded.allows(address, int(stated)):
+            raise Refusal(429, "Too much was uploaded from this address today.")
         return limit
 
     def _with_headers(self, scope: Scope, asked: Headers, send: Send) -> Send:
@@ -212,58 +236,15 @@ class RequestGuard:
         return send_with_headers
 
 
-class _Body:
-    """One request's body, counted as it comes: no more than `limit`, and no more parts than MAX_PARTS."""
+def _cost(scope: Scope) -> float:
+    """Of a request, where 1 is an ordinary one."""
+    if scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/login"):
+        return LOGIN_COST
+    return SCRIPT_COST if "/assets/" in scope["path"] else 1
 
-    def __init__(self, guard: RequestGuard, receive: Receive, limit: int, headers: Headers):
-        self._guard, self._receive, self._limit = guard, receive, limit
-        self._bytes = self._parts = self._held = 0
-        given = headers.get("content-type", "")
-        self._is_upload = given.lower().startswith(FILES)
-        self._boundary = b"--" + given.partition("boundary=")[2].partition(";")[0].strip('" ').encode("latin-1")
-        self._rest = b""
-        if not self._is_upload:
-            self._hold(int(headers.get("content-length") or 0))
 
-    async def receive(self) -> Message:
-        message = await self._receive()
-        piece = message.get("body", b"")
-        self._bytes += len(piece)
-        if self._bytes > self._limit:
-            raise HTTPException(413, _too_large(self._limit))
-        if self._is_upload:
-            self._count_parts(piece)
-        elif self._bytes > self._held:
-            self._hold(self._bytes - self._held)
-        return message
-
-    def _count_parts(self, piece: bytes) -> None:
-        searched = self._rest + piece
-        self._parts += searched.count(self._boundary)
-        end = searched.rfind(self._boundary)
-        searched = searched[end + len(self._boundary) :] if end >= 0 else searched
-        self._rest = searched[-(len(self._boundary) - 1) :]
-        if self._parts > MAX_PARTS + 1:  # one more ends the last
-            raise HTTPException(413, f"One upload can have {MAX_PARTS} files.")
-
-    def _hold(self, more: int) -> None:
-        self._held += more
-        self._guard._bytes_at_once += more
-        if self._guard._bytes_at_once > MAX_BYTES_AT_ONCE:
-            raise HTTPException(503, "Too many large requests are being read right now. Please try again in a minute.")
-
-    def until_answered(self, send: Send) -> Send:
-        """`send`, which lets go of the body's share when the answer begins: then it was read."""
-
-        async def send_and_release(message: Message) -> None:
-            self.release()
-            await send(message)
-
-        return send_and_release
-
-    def release(self) -> None:
-        self._guard._bytes_at_once -= self._held
-        self._held = 0
+def _is_api(path: str) -> bool:
+    return API in path and PAGE_API not in path
 
 
 def _expected_types(path: str) -> list[str]:
@@ -287,10 +268,6 @@ def _refuse(refusal: Refusal, headers: Headers) -> Response:
 def _what_to_set(asked: str) -> str:
     name = _name_of(asked if "://" in asked else f"//{asked}") or "the.name.you.use"
     return f"Its owner can let it in: start the server with {HOSTS_VARIABLE}={name} in its environment."
-
-
-def _too_large(limit: int) -> str:
-    return f"A request can have {limit >> 20} MB here."
 
 
 def _name_of(url: str) -> str | None:

@@ -21,31 +21,39 @@ from collections.abc import Callable
 # takes a few a second. A class of thirty behind one address can do both at once.
 BURST, PER_SECOND = 1500, 100
 SCRIPT_COST = 0.1
+LOGIN_COST = 50  # two passwords a second
 HELD_UP_S = 2.0
 MAX_HELD_UP = 200  # refusals of one address that wait at once; those beyond go out at once
 MAX_ADDRESSES = 10_000  # that are remembered: whoever did not ask for the longest time is forgotten
 
 
-class RequestRate:
-    """clock: seconds that never go back."""
+class TokenBuckets:
+    """One for each address: `burst` at once, `per_second` more as time goes by. clock: seconds that never go back."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (requests left, when)
-        self._held_up: Counter[str] = Counter()
+    def __init__(self, burst: float, per_second: float, clock: Callable[[], float] = time.monotonic):
+        self._burst, self._per_second, self._clock = burst, per_second, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (what is left, when)
 
     def allows(self, address: str, cost: float = 1) -> bool:
-        """Whether one more request of `address` is answered; counts it."""
-        if not address or _is_loopback(address):
+        """Whether `address` may have that much more; counts it."""
+        if not address or is_loopback(address):
             return True
         now = self._clock()
-        left, at = self._buckets.pop(address, (BURST, now))
-        left = min(BURST, left + (now - at) * PER_SECOND)
+        left, at = self._buckets.pop(address, (self._burst, now))
+        left = min(self._burst, left + (now - at) * self._per_second)
         allowed = left >= cost
         self._buckets[address] = left - cost * allowed, now
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         return allowed
+
+
+class RequestRate(TokenBuckets):
+    """Of requests."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        super().__init__(BURST, PER_SECOND, clock)
+        self._held_up: Counter[str] = Counter()
 
     async def hold_up(self, address: str) -> None:
         """Wait before a refusal."""
@@ -60,7 +68,7 @@ class RequestRate:
                 del self._held_up[address]
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:  # the network of an IPv6 address

@@ -4,18 +4,21 @@ Gradio's default is shared by every Gradio program of every user of a machine, a
 after a crash, files stay for ever. So a page has a folder that nobody else reads, and what is too old in it is deleted
 when a page starts.
 
-Noticed by tests/security/test_uploads.py.
+Here: the folder, and the room on its disk. Not here: what an upload may hold (`adapters.upload_parser`). Noticed by
+tests/security/test_uploads.py.
 """
 
 import contextlib
 import getpass
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
 
 VARIABLE = "GRADIO_TEMP_DIR"  # https://www.gradio.app/guides/environment-variables
 NAME = "qwen2-vl-chat"
+MIN_FREE_BYTES = 1 << 30  # that uploads leave on the disk
 
 
 def use_own_folder() -> None:
@@ -38,6 +41,13 @@ def delete_old(seconds: float) -> None:
                 path.rmdir()
             else:
                 path.unlink()
+
+
+def has_room(more: int) -> bool:
+    """Whether the folder's disk has room for so many bytes, and MIN_FREE_BYTES for all else of this machine."""
+    folder = os.environ.get(VARIABLE, "")
+    free = shutil.disk_usage(folder if os.path.isdir(folder) else tempfile.gettempdir()).free
+    return free - more >= MIN_FREE_BYTES
 
 
 def _private(folder: Path) -> Path:

@@ -43,7 +43,11 @@ def blocked(visitor) -> list[str]:
     return visitor.tab.evaluate("window.blocked")
 
 
-def test_nothing_that_the_page_needs_is_blocked(listened, model, square, tmp_path):
+def test_nothing_that_the_page_needs_is_blocked_or_closed(listened, model, square, tmp_path):
+    refused = []
+    listened.tab.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+    listened.tab.reload()
+    listened.input.wait_for()
     assert blocked(listened) == []
     listened.upload(square)
     listened.upload(write_video(tmp_path / "clip.mp4", brightening(6)))
@@ -58,7 +62,7 @@ def test_nothing_that_the_page_needs_is_blocked(listened, model, square, tmp_pat
     saved.value.save_as(tmp_path / "conversation.zip")
     listened.tab.locator("input[type=file]").last.set_input_files(str(tmp_path / "conversation.zip"))
     listened.conversation.locator(".bot-row img").wait_for()
-    assert blocked(listened) == []
+    assert (blocked(listened), refused) == ([], [])
 
 
 def test_what_reaches_for_elsewhere_is_blocked_by_the_browser(listened):

@@ -100,3 +100,20 @@ def test_visitors_take_turns(page):
 def test_the_queue_of_a_page_is_ours(page):
     assert isinstance(page._queue, FairQueue)
     assert page._queue.max_size == 256
+
+
+def test_what_waits_takes_a_bounded_amount_of_memory(page, monkeypatch):
+    monkeypatch.setattr("adapters.fair_queue.MAX_BYTES_OF_ADDRESS", 30_000)
+    page.model.begin(echoing(PROCESSOR).say, gated=True)
+    visitor, other = Visitor(page), Visitor(page, "10.0.0.2")
+    answers = [visitor.join("x" * 9000) for _ in range(8)]
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert not other.join("modest").is_error
+    page.model.allow(10**6)
+
+
+def test_who_listens_to_nothing_writes_nothing_to_the_log(page, caplog, capfd):
+    visitor = Visitor(page)
+    assert "session_not_found" in visitor.http.get("/queue/data", params={"session_hash": "nobody"}).text
+    assert visitor.http.get("/call/chat/nothing").text == 'event: error\ndata: "404: Not Found"\n\n'
+    assert not caplog.records and "Traceback" not in "".join(capfd.readouterr())

@@ -7,11 +7,13 @@ import httpx
 import pytest
 
 from adapters import request_rate
+from adapters.open_streams import visitor_address
 from adapters.request_rate import RequestRate
 from tests.fake_model import echoing, fake_processor
 from tests.test_gradio_helper import served
 
 A, B = "192.0.2.7", "192.0.2.8"
+HEADERS = {"x-forwarded-for": A}
 
 
 class Clock:
@@ -68,6 +70,24 @@ def test_refusals_are_late_and_only_so_many_wait(few, monkeypatch):
     took = asyncio.run(all_at_once())
     assert sorted(wait > 0.25 for wait in took) == [False, False, True, True, True]
     assert not rate._held_up
+
+
+@pytest.mark.parametrize(("address", "visitor"), [
+    ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8::1", "2001:db8::"), ("::1", "::1"),
+    ("2001:db8::2:3", "2001:db8::"), ("2001:db8:0:1::1", "2001:db8:0:1::"), ("fe80::1%eth0", "fe80::1"), ("a", "a"),
+])  # fmt: skip
+def test_one_household_is_one_visitor_however_its_addresses_are_written(address, visitor):
+    assert visitor_address((address, 1)) == visitor and visitor_address(None) == ""
+
+
+def test_passwords_cost_more_than_other_requests(monkeypatch):
+    monkeypatch.setattr(request_rate, "BURST", 3 * request_rate.LOGIN_COST)
+    monkeypatch.setattr(request_rate, "PER_SECOND", 0)
+    monkeypatch.setattr(request_rate, "HELD_UP_S", 0.1)
+    wrong = {"username": "a", "password": "c"}
+    with served(echoing(fake_processor()), auth=("a", "b")) as demo:
+        tried = [httpx.post(f"{demo.local_url}login", data=wrong, headers=HEADERS) for _ in range(4)]
+    assert [answer.status_code for answer in tried] == [400, 400, 400, 429]
 
 
 @pytest.mark.parametrize("path", ["config", "v1/models"])

@@ -9,8 +9,9 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from adapters import request_guard
-from adapters.request_guard import HOSTS_VARIABLE, MAX_PAGE_BYTES, MAX_PARTS, TrustedNames
+from adapters import request_body, request_guard
+from adapters.request_body import MAX_PARTS
+from adapters.request_guard import HOSTS_VARIABLE, MAX_PAGE_BYTES, TrustedNames
 from tests.fake_model import echoing, fake_processor
 from tests.test_gradio_helper import served
 
@@ -193,7 +194,7 @@ def test_one_upload_has_few_files(page):
 
 def test_all_bodies_together_are_bounded_and_let_go(page, monkeypatch):
     monkeypatch.setattr(
-        request_guard, "MAX_BYTES_AT_ONCE", len(httpx.Request("POST", "http://a", json=QUESTION).content)
+        request_body, "MAX_BYTES_AT_ONCE", len(httpx.Request("POST", "http://a", json=QUESTION).content)
     )
     for _ in range(3):
         assert send(page, ASKING).status_code == 200
