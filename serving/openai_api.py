@@ -32,6 +32,7 @@ MAX_THREADS = 256  # for answers under way and those that wait
 MAX_OF_ONE_VISITOR = 32  # of these, so that nobody takes all
 POLL_S = 0.25  # between two looks whether the client is still there
 WRONG_KEY_S = 0.5  # that a wrong key waits for its refusal, one after the other for each address
+MAX_WRONG_KEYS = 20  # of one address that wait at once
 # The first that fits says the HTTP status; whatever is none of these is our own fault, and not explained.
 STATUSES = {BusyError: 429, LostError: 503, SessionError: 400, MediaError: 400}
 CODES = {401: "invalid_api_key", 404: "model_not_found"}
@@ -86,7 +87,8 @@ class Gate:
 
     def __init__(self, key: str):
         self._key = key.encode()
-        self._waiting: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._waiting: Counter[str] = Counter()
 
     async def let_in(self, request: Request) -> None:
         if not self._key:
@@ -94,13 +96,22 @@ class Gate:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key):
             return
-        address = visitor_address(request.client)
-        if len(self._waiting) > 1000:  # addresses that failed: not for ever
-            self._waiting.clear()
-        async with self._waiting.setdefault(address, asyncio.Lock()):
-            await asyncio.sleep(WRONG_KEY_S)
+        await self._wait(visitor_address(request.client))
         message = "This server wants its key: Authorization: Bearer …"
         raise HTTPException(401, message, headers={"WWW-Authenticate": "Bearer"})
+
+    async def _wait(self, address: str) -> None:
+        """Raises HTTPException where many wait already: each takes memory, also when its client has gone."""
+        if self._waiting[address] >= MAX_WRONG_KEYS:
+            raise HTTPException(429, "Too many wrong keys came from this address. Please wait a few seconds.")
+        self._waiting[address] += 1
+        try:
+            async with self._locks.setdefault(address, asyncio.Lock()):
+                await asyncio.sleep(WRONG_KEY_S)
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address], self._locks[address]
 
 
 class Reply:

@@ -13,12 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from adapters.json_size import has_more_entries
 from serving.errors import RequestError
 from serving.media_parts import MAX_MEDIA, part_of
 from session.documents import MAX_PAGES
 from session.prompt import MAX_CHARACTERS
 
 MAX_MESSAGES = 1000
+MAX_ENTRIES = 100_000  # of all lists and dictionaries: a schema of 100 000 characters has a third
 MAX_STOPS, MAX_STOP_CHARACTERS = 4, 200
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 # {field: (values that change nothing, what to do instead)}
@@ -140,6 +142,8 @@ class ChatCompletionRequest(BaseModel, extra="allow"):
 
 def parse(body: bytes) -> ChatCompletionRequest:
     """Raises RequestError for what is no such request; the first field that is wrong is named."""
+    if has_more_entries(body, MAX_ENTRIES):
+        raise RequestError(f"This is no JSON object, or one with more than {MAX_ENTRIES} entries.")
     try:
         asked = ChatCompletionRequest.model_validate_json(body)
     except ValidationError as error:
@@ -154,7 +158,7 @@ def parse(body: bytes) -> ChatCompletionRequest:
 
 def _message(message: dict, where: str) -> dict:
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise RequestError(f"{where} has the role {str(role)[:50]!r}; there are {', '.join(ROLES)}.", f"{where}.role")
     content = message.get("content")
     if message.get("tool_calls"):

@@ -25,6 +25,7 @@ MIN_FRAMES, MAX_FRAMES = 8, 64  # given to the model where a message says nothin
 # Two frames are encoded together. The more of them there are, the smaller each is, so that a video takes about
 # this many visual tokens; but a pair no fewer than 64, so more than 64 frames cost more.
 VIDEO_TOKENS, PAIR_TOKENS = 2048, (64, 256)
+FRAMES_PIXELS = 128_000_000  # of a video that is given as pictures, together: ten times what the encoder gets
 MAX_ASKED_FRAMES = 768  # that a message may ask for, as in qwen-vl-utils
 MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
 MAX_DECODED_PIXELS = 72_000 * 1920 * 1080  # the same in Full HD
@@ -149,12 +150,18 @@ def load_video(
 
 
 def as_video(frames: Iterable, fps: float) -> Video:
-    """A Video of pictures in memory, checked as files are. Raises MediaError."""
-    images = [load_image(frame) for frame in frames]
+    """A Video of pictures in memory, checked as files are, and of FRAMES_PIXELS in all. Raises MediaError."""
+    frames = list(frames)
+    pixels = FRAMES_PIXELS // max(1, len(frames))
+    images = [_at_most(load_image(frame), pixels) for frame in frames]
     outline_of_frames(images, fps)
     if len({image.size for image in images}) > 1:
         raise MediaError("The frames of a video must all have the same size.")
     return Video(images, fps)
+
+
+def _at_most(image: Image.Image, pixels: int) -> Image.Image:
+    return image if image.width * image.height <= pixels else image.resize(within(*image.size, pixels))
 
 
 def outline_of_frames(frames: list, fps: float) -> Outline:

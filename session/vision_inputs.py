@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
+from PIL import Image
 
 from adapters.qwen_vl import counts_all_frames, family_of, patch_grid
 from session.answer import Interrupted
@@ -33,6 +35,7 @@ OPTIONS = (  # of a part, which decide what becomes of its file
     "page", "min_pixels", "max_pixels", "nframes", "fps", "max_frames", "video_start", "video_end",
 )  # fmt: skip
 MEASURED_BYTES = 24_000  # of grids, of 24 bytes each
+MAX_PIXELS_AT_ONCE = 128_000_000  # two of the largest pictures, or ten as phones take them
 POLL_S = 0.05  # between two looks whether what another thread makes is still wanted
 
 
@@ -97,6 +100,34 @@ class MediaItem:
         return VisionBlock(patches, grid, digest.digest(), len(patches) // self.merge_size**2)
 
 
+class PixelBudget:
+    """How many pixels of pictures may be in memory in full size at once, of all visitors: whoever comes when there is
+    no room waits. A pixel takes 15 bytes until it is a patch.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taking(self, pixels: int, wanted: Callable[[], bool]) -> Iterator[None]:
+        """Inside, so many are taken. Raises Interrupted once they are not `wanted` any more."""
+        pixels = min(pixels, self._most)
+        with self._changed:
+            while self._taken + pixels > self._most:
+                self._changed.wait(POLL_S)
+                if not wanted():
+                    raise Interrupted
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
 class MediaProcessor:
     """What a Qwen-VL processor makes of pictures and videos. Safe to use from several threads.
 
@@ -107,6 +138,7 @@ class MediaProcessor:
         self._processor = processor
         self._cache = LRUCache(max_bytes)
         self._measured = LRUCache(MEASURED_BYTES)
+        self._opening = PixelBudget(MAX_PIXELS_AT_ONCE)
         self._guard = threading.Lock()  # of what follows
         self._locks: WeakValueDictionary[tuple, threading.Lock] = WeakValueDictionary()  # of what is being processed
 
@@ -136,14 +168,13 @@ class MediaProcessor:
         set to. owner: the visitor whose kept patches may serve. Of two threads that ask for the same at once, the
         second one waits for what the first one makes.
         """
-        make = _process_image if part["type"] == "image" else _process_video
         key = _key(part, max_visual_tokens, owner)
         if key is None:
-            return make(self._processor, part, max_visual_tokens, wanted)
+            return self._made(part, max_visual_tokens, wanted)
         with self._processing(key, wanted):
             item = self._cache.get(key)
             if item is None:
-                item = make(self._processor, part, max_visual_tokens, wanted)
+                item = self._made(part, max_visual_tokens, wanted)
                 self._cache.put(key, item)
             return item
 
@@ -159,6 +190,11 @@ class MediaProcessor:
         if key:
             self._measured.put(key, item)
         return item
+
+    def _made(self, part: dict, max_visual_tokens: int | None, wanted: Callable[[], bool]) -> MediaItem:
+        make = _process_image if part["type"] == "image" else _process_video
+        with self._opening.taking(_pixels_to_open(part), wanted):
+            return make(self._processor, part, max_visual_tokens, wanted)
 
     @contextlib.contextmanager
     def _processing(self, key: tuple, wanted: Callable[[], bool]) -> Iterator[None]:
@@ -192,6 +228,16 @@ def _identity(source) -> tuple | None:
     except (OSError, ValueError):  # `media` says in plain words what is wrong
         return None
     return os.fspath(source), found.st_size, found.st_mtime_ns
+
+
+def _pixels_to_open(part: dict) -> int:
+    """About how many are in memory while `part` is processed, by the headers of its files. Raises MediaError."""
+    source = part[part["type"]]
+    if part["type"] == "video":  # a file's frames are small as soon as they are decoded
+        return math.prod(image_size(source[0])) * len(source) if isinstance(source, list | tuple) and source else 0
+    if isinstance(source, Image.Image | np.ndarray):
+        return 0  # they are there already
+    return math.prod(page_size(source, part["page"]) if part.get("page") else image_size(source))
 
 
 def _pixels_per_token(processor) -> int:
