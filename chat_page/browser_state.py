@@ -76,6 +76,8 @@ class BrowserStore:
             history = [self._believed(message) for message in messages]
         except NOT_OURS:
             return [], ""
+        if sum(map(_characters, history)) > MAX_ALL_CHARACTERS:
+            return [], ""
         if history[0]["role"] == "assistant":  # its question was cut off
             history = history[1:]
         return history, _notice(stored.get("server") == self.server_id, history)
@@ -133,8 +135,8 @@ class BrowserStore:
         return hmac.compare_digest(self._signature(name).encode(), signature.encode())
 
 
-def _characters(stored: dict) -> int:
-    content = stored["content"]
+def _characters(message: dict) -> int:
+    content = message["content"]
     return len(content) if isinstance(content, str) else sum(len(part.get("text", "")) for part in content)
 
 

@@ -175,10 +175,10 @@ def _raise_unless_lost(problem: Exception) -> None:
 
 def pack(messages: list[dict]) -> list[dict]:
     """A copy of `messages` with a file's bytes instead of its path. Raises MediaError, SessionError."""
-    packed = [{"role": m["role"], "content": [_packed(part) for part in content_parts(m)]} for m in messages]
-    if sum(len(file) for message in packed for file in _files(message["content"])) > MAX_BYTES:
+    parts = [part for message in messages for part in content_parts(message)]
+    if sum(map(_bytes_of, parts)) > MAX_BYTES:  # before any is read
         raise SessionError(f"The files of a conversation can have {MAX_BYTES >> 20} MB together. Begin a new one.")
-    return packed
+    return [{"role": m["role"], "content": [_packed(part) for part in content_parts(m)]} for m in messages]
 
 
 def conversation_of(packed: list[dict]) -> str:
@@ -188,6 +188,16 @@ def conversation_of(packed: list[dict]) -> str:
     first = next((message["content"] for message in packed if message["role"] == "user"), [])
     texts = [str(part.get("text")).encode() for part in first]
     return hashlib.blake2b(b"\0".join(_files(first) or texts), digest_size=16).hexdigest()
+
+
+def _bytes_of(part: dict) -> int:
+    file = part.get(part.get("type"))
+    if isinstance(file, bytes):
+        return len(file)
+    is_path = part.get("type") != "text" and isinstance(file, str | os.PathLike)
+    with contextlib.suppress(OSError):  # which is said where it is read
+        return os.stat(file).st_size if is_path else 0
+    return 0
 
 
 def _packed(part: dict) -> dict:

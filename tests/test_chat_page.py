@@ -15,7 +15,7 @@ from PIL import Image
 
 from adapters.gradio_internals import get_upload_folder
 from chat_page.answering import is_growing, stream_conversation, with_question
-from chat_page.browser_state import MAX_MESSAGES, BrowserStore
+from chat_page.browser_state import MAX_ALL_CHARACTERS, MAX_MESSAGES, BrowserStore
 from chat_page.examples import example_questions
 from chat_page.header import model_line
 from chat_page.markdown_file import save_as_markdown
@@ -237,7 +237,8 @@ def user(*content) -> dict:
 
 
 @pytest.mark.parametrize("forged", [None, 7, "text", [], {"messages": None}, {"messages": []}, {"messages": [[]]},
-                                    {"messages": [SAID] * (MAX_MESSAGES + 1)}])  # fmt: skip
+                                    {"messages": [SAID] * (MAX_MESSAGES + 1)},
+                                    {"messages": [SAID, {**ANSWER, "content": "a" * MAX_ALL_CHARACTERS}]}])  # fmt: skip
 def test_what_is_not_even_a_list_of_messages_does_not_come_back(browser, forged):
     assert browser.restored([], forged) == ([], "")
 

@@ -190,6 +190,14 @@ def test_more_than_may_cross_is_refused(monkeypatch):
         pack([*asked(image=b"x" * 60), *asked(image=b"y" * 60)])
 
 
+def test_files_that_are_too_large_together_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.remote.MAX_BYTES", 100)
+    monkeypatch.setattr("pathlib.Path.read_bytes", pytest.fail)
+    (tmp_path / "a").write_bytes(b"x" * 60)
+    with pytest.raises(SessionError, match="MB together"):
+        pack(asked(image=str(tmp_path / "a")) * 2)
+
+
 def test_a_conversation_is_the_same_one_on_every_turn():
     first = asked("What is it?", drawing())
     later = [*first, {"role": "assistant", "content": "A circle."}, *asked("Sure?")]
