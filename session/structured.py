@@ -20,6 +20,7 @@ import numpy as np
 from session.prompt import SessionError
 
 MAX_CHARACTERS = 100_000  # of a schema
+MAX_NAME_PATTERNS = 20  # of names, all of which are compared with each other: 600 take minutes, and nothing stops them
 ANY_OBJECT = {"type": "object"}
 # As Python's json.dumps writes it: one line. Free white space would let a model write blanks for ever.
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -105,7 +106,14 @@ def _grammar(schema: dict) -> str:
         raise SessionError(f"This JSON schema is not JSON itself: {error}.") from error
     if len(text) > MAX_CHARACTERS:
         raise SessionError(f"This JSON schema has {len(text)} characters; at most {MAX_CHARACTERS} are read.")
-    grammar = llguidance.LLMatcher.grammar_from_json_schema(text, overrides=LAYOUT)
+    if (patterns := _name_patterns(schema)) > MAX_NAME_PATTERNS:
+        raise SessionError(
+            _REFUSED.format(f"patternProperties has {patterns} patterns; at most {MAX_NAME_PATTERNS} are compared")
+        )
+    try:
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(text, overrides=LAYOUT)
+    except ValueError as error:  # lists in lists, 127 of them
+        raise SessionError(_REFUSED.format(_one_line(str(error)))) from error
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar)
     if failed or messages:
         raise SessionError(_REFUSED.format(_one_line(messages[0])))
@@ -127,6 +135,16 @@ def _values_of(keyword: str, schema) -> Iterator:
                 yield from _values_of(keyword, list(value.values()))
             elif key not in VALUES:
                 yield from _values_of(keyword, value)
+
+
+def _name_patterns(schema) -> int:
+    """How many there are, also where nothing seems to read them: a $ref may."""
+    if isinstance(schema, list):
+        return sum(map(_name_patterns, schema))
+    if not isinstance(schema, dict):
+        return 0
+    own = schema.get("patternProperties")
+    return (len(own) if isinstance(own, dict) else 0) + sum(map(_name_patterns, schema.values()))
 
 
 def _one_line(message: str) -> str:

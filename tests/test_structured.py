@@ -98,6 +98,10 @@ REFUSED = {
     "two of a name": ({"properties": {"a": {"type": "object", "minProperties": 2}}}, "minProperties"),
     "nothing": ({"type": "integer", "minimum": 5, "maximum": 3}, "minimum"), "itself": ({"$ref": "#"}, "NoExtension"),
     "pattern": ({"type": "string", "pattern": "(?=a)b"}, "look-around"), "no schema": ([1], "is a list"),
+    "names": ({"allOf": [{"patternProperties": {f"a{i}": {} for i in range(21)}}]}, "at most 20 are compared"),
+    "names behind a $ref": (
+        {"examples": [{"patternProperties": {f"a{i}": {} for i in range(21)}}], "$ref": "#/examples/0"}, "at most 20"
+    ),
     "no JSON": ({"const": {1, 2}}, "not JSON itself"), "too long": ({"const": "a" * 200_000}, "at most 100000"),
 }  # fmt: skip
 
