@@ -152,11 +152,8 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         send = self._with_headers(scope, headers, send)
-        address = visitor_address(scope.get("client"))
-        if not self._rate.allows(address, _cost(scope)):
-            await self._rate.hold_up(address)
-            return await _refuse(Refusal(429, TOO_OFTEN), headers)(scope, receive, send)
         try:
+            await self._check_rate(scope)
             self._check_sender(scope, headers)
             if scope["method"] == "OPTIONS" and "origin" in headers:
                 return await Response(status_code=204)(scope, receive, send)
@@ -172,6 +169,13 @@ class RequestGuard:
             body.release()
 
     # ---- who asks ------------------------------------------------------------------------------------------------
+
+    async def _check_rate(self, scope: Scope) -> None:
+        """Raises Refusal, and late, for an address that asks too often."""
+        address = visitor_address(scope.get("client"))
+        if not self._rate.allows(address, _cost(scope)):
+            await self._rate.hold_up(address)
+            raise Refusal(429, TOO_OFTEN)
 
     def _check_sender(self, scope: Scope, headers: Headers) -> None:
         """Raises Refusal for a Host that is not ours, and for a page that is not ours."""

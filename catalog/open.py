@@ -14,7 +14,7 @@ from catalog.hub import fetch_model, is_hub_id, look_up
 from catalog.model_folder import require_model_dir
 
 MIN_VISUAL_TOKENS, MAX_VISUAL_TOKENS = 256, 1280  # of a picture, as in the tutorial that this one follows
-# Of a pair of a video's frames: the most is that of qwen-vl-utils. How many a file gets: `session.videos`.
+# Of a pair of a video's frames: the most is that of qwen-vl-utils. How many a file gets: `session.video_sampling`.
 FRAME_TOKENS = 32, 768
 VIDEO_TOKENS = 32, 12_288  # of a whole video, where the processor counts so; Qwen3-VL's own limit
 PRACTICE_FRAMES = 8  # that the practice model was trained with

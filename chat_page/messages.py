@@ -18,7 +18,7 @@ from chat_session import SessionError
 from session.documents import MAX_PAGES
 from session.media import kind_of
 from session.prompt import content_parts
-from session.videos import MAX_ASKED_FRAMES
+from session.video_sampling import MAX_ASKED_FRAMES
 
 MAX_FILES = 8  # in one message
 UNREADABLE = "{} is not a picture, a video or a document that can be opened. Try a JPEG, a PNG, an MP4 or a PDF."

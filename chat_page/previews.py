@@ -1,6 +1,6 @@
 """What the model is given of a video or a document, as pictures for whoever opens it: frames, and pages.
 
-Here: making them once, while the file is encoded. Not here: which frames and pages (`session.videos`,
+Here: making them once, while the file is encoded. Not here: which frames and pages (`session.video_sampling`,
 `session.documents`), how they are shown (`chat_page.render`, `page.js`).
 """
 

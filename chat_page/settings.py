@@ -13,7 +13,7 @@ from chat_page.messages import content_of_input
 from chat_page.strings import duration
 from chat_session import ChatSession, MediaError, SessionError
 from session.prompt import content_parts
-from session.videos import MAX_FRAMES
+from session.video_sampling import MAX_FRAMES
 
 MAX_SYSTEM_CHARACTERS = 4000
 SAMPLING = {"top_k": 50, "top_p": 0.95}  # given, because Qwen's own settings leave one token to choose from

@@ -91,15 +91,23 @@ def load_page(source, page: int) -> Image.Image:
 def page_size(source, page: int) -> tuple[int, int]:
     """(width, height) of what `load_page` returns; nothing is drawn. Raises MediaError."""
     try:
-        if not _is_pdf(source):
-            with opened_image(source) as image:
-                image.seek(page - 1)
-                return image.size
-        with _pdf(source) as pdf:
-            size, scale = _size_and_scale(pdf[page - 1])
-            return tuple(math.ceil(side * scale) for side in size)
+        size = _page_size(source, page)
+        check_size(*size)
+        return size
+    except MediaError:
+        raise
     except Exception as error:
         raise MediaError(f"Page {page} of this document is damaged. Please save it again.") from error
+
+
+def _page_size(source, page: int) -> tuple[int, int]:
+    if not _is_pdf(source):
+        with opened_image(source) as image:
+            image.seek(page - 1)
+            return image.size
+    with _pdf(source) as pdf:
+        (width, height), scale = _size_and_scale(pdf[page - 1])
+        return math.ceil(width * scale), math.ceil(height * scale)
 
 
 def _size_and_scale(page: pypdfium2.PdfPage) -> tuple[tuple[float, float], float]:

@@ -62,58 +62,64 @@ def image_size(source) -> tuple[int, int]:
         width, height = image.size
         turned = False
         with contextlib.suppress(Exception):  # a broken block of EXIF says nothing about the pixels
-            turned = image.getexif().get(ORIENTATION, 1) in TURNED
+            turned = image.getexif().get(ORIENTATION, 1) in TURNED and image.format != "TIFF"  # whose size is turned
         return (height, width) if turned else (width, height)
 
 
+@contextlib.contextmanager
+def opened_animation(source) -> Iterator[Image.Image | None]:
+    """An animated GIF, WebP, PNG or AVIF, with its header read; None for what is none. What is raised inside becomes a
+    MediaError.
+    """
+    with contextlib.ExitStack() as closing:
+        image = None
+        with contextlib.suppress(Exception):
+            image = closing.enter_context(opened_image(source))
+            image = image if _frame_count(image) > 1 else None
+        try:
+            yield image
+        except (MediaError, Interrupted):
+            raise
+        except Exception as error:
+            raise MediaError("This animation is damaged. Please save it again, or try another.") from error
+
+
+def stated_of_animation(image: Image.Image) -> tuple[int, float]:
+    """(frames, about how many seconds) of an animation, by its header and its first frame."""
+    count = _frame_count(image)
+    if "duration" not in image.info:
+        image.load()  # WebP and AVIF say with a frame's pixels how long it lasts
+    return count, count * _seconds_of_frame(image)
+
+
 def frames_of_animation(
-    source, limit: int, pixels: int, wanted: Callable[[], bool] = lambda: True
+    image: Image.Image, part: tuple[float, float], limit: int, pixels: int, wanted: Callable[[], bool]
 ) -> list[tuple[float, Image.Image]]:
-    """(seconds, picture of at most `pixels`) of up to `limit` frames of an animated GIF, WebP, PNG or AVIF, evenly over
-    its time; an empty list for what is no animation. Raises MediaError, and Interrupted once they are not `wanted`.
+    """(seconds, picture of at most `pixels`) of up to `limit` frames of an animation, evenly over its time, and no more
+    than that between the two times of `part`. Raises MediaError, and Interrupted once they are not `wanted`.
     """
-    try:
-        with opened_image(source) as image:
-            count = _frame_count(image)
-            if count < 2:
-                return []
-            starts, at = [], 0.0
-            for number in range(count):
-                if not wanted():
-                    raise Interrupted
-                image.seek(number)
-                starts.append(at)
-                at += max(0.01, image.info.get("duration", USUAL_FRAME_MS) / 1000)
-            moments = np.linspace(0, at, limit, endpoint=False)
-            chosen = sorted({int(number) - 1 for number in np.searchsorted(starts, moments, "right")})
-            found = []
-            for number in chosen:
-                if not wanted():
-                    raise Interrupted
-                image.seek(number)
-                found.append((starts[number], to_rgb(image.copy()).resize(within(*image.size, pixels))))
-            return found
-    except (MediaError, Image.UnidentifiedImageError):
-        return []
-    except Interrupted:
-        raise
-    except Exception as error:
-        raise MediaError("This animation is damaged. Please save it again, or try another.") from error
-
-
-def animation_outline(source) -> tuple[int, float, tuple[int, int]] | None:
-    """(frames, about how many seconds, (width, height)) of an animation, by its headers; None for what is none. Never
-    raises: what is wrong is said where its frames are read.
-    """
-    with contextlib.suppress(Exception), opened_image(source) as image:
-        if (count := _frame_count(image)) > 1:
-            return count, count * image.info.get("duration", USUAL_FRAME_MS) / 1000, image.size
-    return None
+    starts, at = [], 0.0
+    for number in range(_frame_count(image)):
+        if not wanted():
+            raise Interrupted
+        image.seek(number)
+        starts.append(at)
+        at += _seconds_of_frame(image)
+    begin, end = min(part[0], starts[-1]), min(part[1], at)
+    moments = np.linspace(begin, max(begin, end), limit, endpoint=False)
+    found = []
+    for number in sorted({int(number) - 1 for number in np.searchsorted(starts, moments, "right")}):
+        if not wanted():
+            raise Interrupted
+        image.seek(number)
+        found.append((starts[number], to_rgb(image.copy()).resize(within(*image.size, pixels))))
+    return found
 
 
 def is_animation(source) -> bool:
     """Whether a file is a picture that moves, by what is in it. Never raises."""
-    return animation_outline(source) is not None
+    with opened_animation(source) as image:
+        return image is not None
 
 
 def is_image(source) -> bool:
@@ -186,12 +192,15 @@ def _frame_count(image: Image.Image) -> int:
     return min(frames, MAX_ANIMATION_FRAMES, max(2, MAX_ANIMATION_PIXELS // (image.width * image.height)))
 
 
+def _seconds_of_frame(image: Image.Image) -> float:
+    return max(0.01, image.info.get("duration", USUAL_FRAME_MS) / 1000)
+
+
 def _limit_size(image: Image.Image) -> None:
     """Before pixels: a large JPEG is decoded at a half, a quarter or an eighth; what stays too large is refused."""
     if image.format in ("JPEG", "MPO") and image.width * image.height > NEEDED_PIXELS:
         check_size(*image.size, MAX_STATED_PIXELS)
-        scale = (NEEDED_PIXELS / (image.width * image.height)) ** 0.5
-        image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+        image.draft("RGB", within(*image.size, NEEDED_PIXELS))
     check_size(*image.size)
 
 

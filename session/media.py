@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from session.documents import count_pages, is_document, page_size
 from session.images import image_size, is_animation, is_image, load_image
 from session.sources import MediaError
-from session.videos import USUAL_FPS, Sampling, Video, as_video, is_video, load_video, outline_of
+from session.video_sampling import USUAL_FPS, Sampling, Video
+from session.videos import as_video, is_video, load_video, outline_of
 
 __all__ = [
     "USUAL_FPS", "MediaError", "MediaInfo", "Sampling", "Video", "as_video", "inspect",

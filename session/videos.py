@@ -1,42 +1,55 @@
 """Videos in: from a file that a stranger chose to a few RGB frames of a bounded size, evenly spaced in time.
 
 Here: containers, limits, what is damaged and can be shown all the same, rotation and the shape of pixels. Not here:
-resizing to the model's patches, single pictures (`session.images`), the forms of a source (`session.sources`).
+which frames are wanted (`session.video_sampling`), resizing to the model's patches, single pictures
+(`session.images`), the forms of a source (`session.sources`).
 """
 
 import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
 from PIL import Image
 
-from adapters.qwen_vl import PIXELS_PER_TOKEN
 from session.answer import Interrupted
 from session.hdr import is_hdr, to_sdr
-from session.images import MAX_ASPECT, animation_outline, frames_of_animation, image_size, load_image, within
+from session.images import (
+    MAX_ASPECT,
+    frames_of_animation,
+    image_size,
+    load_image,
+    opened_animation,
+    stated_of_animation,
+    within,
+)
 from session.sources import MediaError, opened
+from session.video_sampling import (
+    LAST_FRAME_S,
+    MAX_FRAMES,
+    USUAL_FPS,
+    USUAL_SAMPLING,
+    Moments,
+    Sampling,
+    Stated,
+    Video,
+    evenly_spaced,
+    frame_pixels,
+    moments_of,
+)
 
 MAX_VIDEO_PIXELS = 36_000_000  # of one frame of a video: 8K
-MIN_FRAMES, MAX_FRAMES = 8, 64  # given to the model where a message says nothing else: USUAL_FPS a second within these
-# Two frames are encoded together. The more of them there are, the smaller each is, so that a video takes about
-# this many visual tokens; but a pair no fewer than 64, so more than 64 frames cost more.
-VIDEO_TOKENS, PAIR_TOKENS = 2048, (64, 256)
 FRAMES_PIXELS = 128_000_000  # of a video that is given as pictures, together: ten times what the encoder gets
-MAX_ASKED_FRAMES = 768  # that a message may ask for, as in qwen-vl-utils
 MAX_DECODED = 72_000  # frames read from a file at all: 20 minutes at 60 a second
 MAX_DECODED_PIXELS = 72_000 * 1920 * 1080  # the same in Full HD
 MAX_DECODING_S = 300.0  # on whatever machine
 MAX_BROKEN = 500  # packets in a row that do not decode
-KEPT_FRAMES = 448  # besides those that are wanted, at most 7 for each: which are evenly spaced is known at the end
-TIMES_ARE_OFF_S = 0.02  # what files state, a little late and early
 SECONDS_PER_SEEK = 4.0  # of a video that are worth one search: encoders put a key frame into every one to eight seconds
-LAST_FRAME_S = 10.0  # that a last frame may stay on; where a header says that it is longer, it is wrong
 MAX_SOUGHT = 10_000  # frames decoded in all searches together; with fewer key frames, decoding all is cheaper
-USUAL_FPS = 2.0  # what Qwen2-VL was trained with; for videos without times
+SEEK_MARGIN_S = 10.0  # where a container has no index (MPEG-TS), a search ends anywhere, and not at a key frame
 ATTACHED_PICTURE = 1024  # FFmpeg's disposition of cover art
 
 # Containers that hold their own data. Playlists (HLS, concat) would open other files and addresses.
@@ -45,84 +58,28 @@ _FFMPEG = {"format_whitelist": _VIDEO_FORMATS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True)
-class Video:
-    """Frames in time order (RGB, all of one size), and how many of *these* frames make a second."""
-
-    frames: list[Image.Image]
-    fps: float
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which frames of a video are wanted, by qwen-vl-utils' names (https://github.com/QwenLM/Qwen2.5-VL).
-
-    nframes: exactly so many, if there are as many; fps: so many a second, at most max_frames; with neither, USUAL_FPS a
-    second, at least MIN_FRAMES and at most max_frames. video_start, video_end: seconds.
-    """
-
-    nframes: int | None = None
-    fps: float | None = None
-    max_frames: int = MAX_FRAMES
-    video_start: float = 0.0
-    video_end: float = math.inf
-
-    @classmethod
-    def of_part(cls, part: dict, max_frames: int = MAX_FRAMES) -> "Sampling":
-        """What a message's part says beside its video; max_frames: where it says nothing. Raises MediaError for values
-        that are none.
-        """
-        named = {"max_frames": max_frames}
-        stated = {name: part[name] for name in ("nframes", "max_frames") if part.get(name) is not None}
-        named |= stated
-        for name, value in stated.items():
-            if not isinstance(value, int) or not 1 <= value <= MAX_ASKED_FRAMES:
-                raise MediaError(f"{name} is {value!r}; it must be a number from 1 to {MAX_ASKED_FRAMES}.")
-        for name in ("fps", "video_start", "video_end"):
-            if (value := part.get(name)) is not None:
-                if not isinstance(value, int | float) or not 0 <= value < math.inf or (name == "fps" and not value):
-                    raise MediaError(f"{name} is {value!r}; it must be a number above 0.")
-                named[name] = value
-        if "fps" in named and "max_frames" not in stated:
-            named["max_frames"] = MAX_ASKED_FRAMES
-        return cls(**named)
-
-    def count(self, seconds: float) -> int:
-        """Frames of a video that lasts so long."""
-        if self.nframes:
-            return self.nframes
-        least, per_second = (1, self.fps) if self.fps else (MIN_FRAMES, USUAL_FPS)
-        return min(self.max_frames, max(least, round(per_second * seconds)))
-
-    @property
-    def kept(self) -> int:
-        """How many frames to keep until it is known which of them are evenly spaced."""
-        wanted = self.nframes or self.max_frames
-        return wanted + min(7 * wanted, KEPT_FRAMES)
-
-
-@dataclass(frozen=True)
 class Outline:
-    """What the header of a video states: seconds, frames in all, how many `load_video` returns, and their size."""
+    """What the header of a video states: seconds and frames in all; the moments of which `load_video` returns frames,
+    and their size.
+    """
 
     seconds: float
     frames: int
-    wanted: int
+    moments: Moments
     width: int
     height: int
 
 
-def outline_of(source, sampling: Sampling = Sampling()) -> Outline:
+def outline_of(source, sampling: Sampling = USUAL_SAMPLING) -> Outline:
     """Decodes nothing. What a header states may be wrong. Raises MediaError."""
-    if animated := animation_outline(source):
-        frames, seconds, size = animated
-        wanted = min(sampling.count(seconds), frames)
-        return Outline(seconds, frames, wanted, *within(*size, frame_pixels(wanted)))
+    with opened_animation(source) as image:
+        if image:
+            return _outline_of_animation(image, sampling)
     with _opened_video(opened(source, "video")) as (container, stream):
-        seconds = float(_stated_seconds(container, stream))
-        frames = stream.frames or round(seconds * float(stream.average_rate or 0)) or MAX_DECODED
-        wanted = max(1, min(sampling.count(seconds), frames))
-        ratio = float(stream.sample_aspect_ratio or 1)
-        return Outline(seconds, frames, wanted, *_shown_size(stream.width, stream.height, ratio, frame_pixels(wanted)))
+        stated = _stated(container, stream)
+        moments = moments_of(stated, sampling)
+        size = _shown_size(stream, stream.width, stream.height, frame_pixels(moments.count))
+        return Outline(stated.seconds, stated.frames, moments, *size)
 
 
 def load_video(
@@ -133,20 +90,36 @@ def load_video(
     source: a path, a file's bytes, an open file, a file:// or data: address. sampling: or simply the most frames.
     wanted: asked before each frame; raises Interrupted once the video is not wanted any more. Memory is bounded by the
     number of frames; time is that of decoding the file once, or, of a long one, of decoding from the key frames before
-    those that are wanted. What does not decode is left out; a file of which nothing does is refused.
+    those that are wanted. What does not decode is left out; a file of which nothing does is refused. As many frames as
+    `outline_of` states, of that size, unless its header is wrong about its length.
     """
     sampling = Sampling(max_frames=sampling) if isinstance(sampling, int) else sampling
-    file = opened(source, "video")
-    if outline := animation_outline(source):
-        pixels = frame_pixels(min(outline[0], sampling.count(outline[1])))
-        animated = frames_of_animation(source, sampling.kept, pixels, wanted)
-        return _video(animated, len(animated), sampling)
-    with _opened_video(file) as (container, stream):
-        if sought := _sought(container, stream, sampling, wanted):
+    with opened_animation(source) as image:
+        if image:
+            return _load_animation(image, sampling, wanted)
+    with _opened_video(opened(source, "video")) as (container, stream):
+        stated = _stated(container, stream)
+        moments = moments_of(stated, sampling)
+        pixels = frame_pixels(moments.count)
+        if sought := _sought(container, stream, moments, wanted):
             return sought
-        pixels = frame_pixels(sampling.count(float(_stated_seconds(container, stream))))
-        frames = _bounded(_decoded(container, stream, sampling), wanted)
-        return _video(*_thinned(frames, sampling.kept, pixels), sampling)
+        part = stated.first + sampling.video_start, stated.first + sampling.video_end
+        frames = _bounded(_decoded(container, stream, *part), wanted)
+        return evenly_spaced(*_thinned(frames, sampling.kept, stream, pixels), sampling, moments)
+
+
+def _outline_of_animation(image: Image.Image, sampling: Sampling) -> Outline:
+    frames, seconds = stated_of_animation(image)
+    moments = moments_of(Stated(0.0, seconds, frames), sampling)
+    return Outline(seconds, frames, moments, *within(*image.size, frame_pixels(moments.count)))
+
+
+def _load_animation(image: Image.Image, sampling: Sampling, wanted: Callable[[], bool]) -> Video:
+    stated = _outline_of_animation(image, sampling).moments
+    part = sampling.video_start, sampling.video_end
+    frames = frames_of_animation(image, part, sampling.kept, frame_pixels(stated.count), wanted)
+    ends = replace(stated, end=frames[-1][0])  # each frame has a length of its own, that of the first alone is stated
+    return evenly_spaced(frames, len(frames), sampling, ends)
 
 
 def as_video(frames: Iterable, fps: float) -> Video:
@@ -170,13 +143,8 @@ def outline_of_frames(frames: list, fps: float) -> Outline:
         raise MediaError("This video has no frames.")
     if not isinstance(fps, int | float) or not 0 < fps < math.inf:
         raise MediaError(f"The fps of a video are {fps!r}; they must be a number above 0.")
-    return Outline(len(frames) / fps, len(frames), len(frames), *image_size(frames[0]))
-
-
-def frame_pixels(frames: int) -> int:
-    """Of each of so many frames of one file, at most."""
-    least, most = PAIR_TOKENS
-    return min(most, max(least, VIDEO_TOKENS // math.ceil(frames / 2))) * PIXELS_PER_TOKEN
+    moments = Moments(0.0, (len(frames) - 1) / fps, len(frames))
+    return Outline(len(frames) / fps, len(frames), moments, *image_size(frames[0]))
 
 
 def is_video(source) -> bool:
@@ -215,11 +183,27 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return stream
 
 
-def _decoded(container, stream, sampling: Sampling) -> Iterator[tuple[float | None, av.VideoFrame]]:
-    """(seconds, frame) between the wanted times. Packets that are damaged are left out."""
-    if sampling.video_start:
+def _decoded(container, stream, begin: float, end: float) -> Iterator[tuple[float | None, av.VideoFrame]]:
+    """(seconds, frame) from `begin` to `end`; where no frame begins between them, the one that is seen there. Packets
+    that are damaged are left out.
+    """
+    if begin > (stream.start_time or 0) * stream.time_base + SEEK_MARGIN_S:
         with contextlib.suppress(av.FFmpegError):
-            container.seek(int(sampling.video_start * av.time_base))
+            container.seek(int((begin - SEEK_MARGIN_S) * av.time_base))
+    before = None
+    for frame in _all_decoded(container, stream):
+        if frame.time is not None and frame.time > end:
+            break
+        if frame.time is not None and frame.time < begin:
+            before = frame
+            continue
+        before = None
+        yield frame.time, frame
+    if before:
+        yield before.time, before
+
+
+def _all_decoded(container, stream) -> Iterator[av.VideoFrame]:
     broken = 0
     for packet in container.demux(stream):
         try:
@@ -230,12 +214,7 @@ def _decoded(container, stream, sampling: Sampling) -> Iterator[tuple[float | No
             if broken > MAX_BROKEN:
                 raise
             continue
-        for frame in frames:
-            if frame.time is not None and frame.time < sampling.video_start:
-                continue
-            if frame.time is not None and frame.time > sampling.video_end:
-                return
-            yield frame.time, frame
+        yield from frames
 
 
 def _bounded(frames: Iterable, wanted: Callable[[], bool]) -> Iterator[tuple[float | None, av.VideoFrame]]:
@@ -250,36 +229,45 @@ def _bounded(frames: Iterable, wanted: Callable[[], bool]) -> Iterator[tuple[flo
         yield at, frame
 
 
-def _stated_seconds(container, stream) -> float:
-    return stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+def _stated(container, stream) -> Stated:
+    """By the header; where it states no length (browsers' recordings), by the packets, and the file is at its beginning
+    again.
+    """
+    first = float((stream.start_time or 0) * stream.time_base)
+    seconds = float(stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base)
+    frames = stream.frames or round(seconds * float(stream.average_rate or 0))
+    if seconds > 0:
+        return Stated(first, seconds, frames or MAX_DECODED)
+    times = [float(packet.pts * stream.time_base) for packet in container.demux(stream) if packet.pts is not None]
+    container.seek(0)
+    if len(times) < 2:
+        return Stated(first, 0.0, 1)
+    length = max(times) - min(times)
+    return Stated(min(times), length + length / (len(times) - 1), len(times))
 
 
-def _sought(container, stream, sampling: Sampling, wanted: Callable[[], bool]) -> Video | None:
+def _sought(container, stream, moments: Moments, wanted: Callable[[], bool]) -> Video | None:
     """What is seen at the moments that are wanted of a long video, each found from the key frame before it. None, and
     the file is at its beginning, where that would cost as much as decoding all, or where it lies about its length.
     """
-    begin = max(sampling.video_start, float((stream.start_time or 0) * stream.time_base))
-    end = min(sampling.video_end, begin + float(_stated_seconds(container, stream)))
-    count = sampling.count(end - begin)
-    if not 1 < count < (end - begin) / SECONDS_PER_SEEK:
+    if not 1 < moments.count < (moments.end - moments.begin) / SECONDS_PER_SEEK:
         return None
-    moments = np.linspace(begin, end, count)
     found: list[tuple[float, Image.Image]] = []
     with contextlib.suppress(av.FFmpegError):
-        found = list(_at_moments(container, stream, moments, wanted, frame_pixels(count)))
-    if len(found) == count and end - found[-1][0] < LAST_FRAME_S:
+        found = list(_at_moments(container, stream, moments, wanted))
+    if len(found) == moments.count and moments.end - found[-1][0] < LAST_FRAME_S:
         size = found[0][1].size  # a stream may change its size on the way
-        return Video([image.resize(size) for _, image in found], float((count - 1) / (end - begin)))
+        return Video([image.resize(size) for _, image in found], moments.fps)
     container.seek(0)
     return None
 
 
 def _at_moments(
-    container, stream, moments: np.ndarray, wanted: Callable[[], bool], pixels: int
+    container, stream, moments: Moments, wanted: Callable[[], bool]
 ) -> Iterator[tuple[float, Image.Image]]:
     """(seconds, picture) of what is seen at each moment, until there is nothing, or MAX_SOUGHT frames were decoded."""
     decoded = 0
-    for moment in moments:
+    for moment in np.linspace(moments.begin, moments.end, moments.count):
         container.seek(int(moment / stream.time_base), stream=stream)
         latest = None
         for frame in container.decode(stream):
@@ -291,11 +279,11 @@ def _at_moments(
             latest = frame
         if latest is None or decoded > MAX_SOUGHT:
             return
-        yield latest.time, _small(latest, pixels)
+        yield latest.time, _small(latest, stream, frame_pixels(moments.count))
 
 
 def _thinned(
-    frames: Iterable[tuple[float | None, av.VideoFrame]], limit: int, pixels: int
+    frames: Iterable[tuple[float | None, av.VideoFrame]], limit: int, stream: av.VideoStream, pixels: int
 ) -> tuple[list[tuple[float, Image.Image]], int]:
     """About `limit` frames with their times, and how many there were in all.
 
@@ -310,48 +298,28 @@ def _thinned(
         at = total / USUAL_FPS if stated is None else stated
         total += 1
         if latest and (len(kept) == 0 or not span or latest[0] // span != at // span):
-            kept.append((latest[0], _small(latest[1], pixels)))
+            kept.append((latest[0], _small(latest[1], stream, pixels)))
         latest = at, frame
         if len(kept) > limit:
             span = max(2 * span, 2 * (kept[-1][0] - kept[0][0]) / limit)
             by_span = {at // span: (at, image) for at, image in kept[1:]} if span else {}
             kept = [kept[0], *by_span.values()]
     if latest:
-        kept.append((latest[0], _small(latest[1], pixels)))
+        kept.append((latest[0], _small(latest[1], stream, pixels)))
     return kept, total
 
 
-def _video(frames: list[tuple[float, Image.Image]], total: int, sampling: Sampling) -> Video:
-    """Of frames with their times, what is seen at evenly spaced moments: the same frame again where it lasts.
-
-    total: how many frames there were before some were left out.
-    """
-    if not frames:
-        raise MediaError("This video has no frames that can be read.")
-    first, seconds = frames[0][0], frames[-1][0] - frames[0][0]
-    count = min(sampling.count(seconds), total)
-    step = seconds / max(1, count - 1)
-    seen, index = [], 0
-    for number in range(count):
-        moment = first + number * step + min(step / 4, TIMES_ARE_OFF_S)
-        while index + 1 < len(frames) and frames[index + 1][0] <= moment:
-            index += 1
-        seen.append(frames[index][1])
-    size = within(*seen[0].size, frame_pixels(count))  # a stream may change its size on the way
-    return Video([image.resize(size) for image in seen], 1 / step if step else USUAL_FPS)
-
-
-def _small(frame: av.VideoFrame, pixels: int) -> Image.Image:
+def _small(frame: av.VideoFrame, stream: av.VideoStream, pixels: int) -> Image.Image:
     """One frame straight to at most `pixels`, as wide as it is shown, turned as the camera was held."""
     _check_size(frame.width, frame.height)
-    ratio = float(frame.sample_aspect_ratio or 1) if hasattr(frame, "sample_aspect_ratio") else 1.0
-    width, height = _shown_size(frame.width, frame.height, ratio, pixels)
+    width, height = _shown_size(stream, frame.width, frame.height, pixels)
     image = to_sdr(frame, width, height) if is_hdr(frame) else frame.to_image(width=width, height=height)
     return image.rotate(frame.rotation, expand=True)
 
 
-def _shown_size(width: int, height: int, ratio: float, pixels: int) -> tuple[int, int]:
-    """Of a frame whose pixels are `ratio` times as wide as high."""
+def _shown_size(stream: av.VideoStream, width: int, height: int, pixels: int) -> tuple[int, int]:
+    """Of a frame whose pixels may be wider than high, or higher than wide."""
+    ratio = float(stream.sample_aspect_ratio or 1)
     return within(width * (ratio if 1 / 8 < ratio < 8 else 1), height, pixels)
 
 

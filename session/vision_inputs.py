@@ -25,7 +25,8 @@ from session.caches import LRUCache
 from session.documents import load_page, page_size
 from session.images import image_size
 from session.media import MediaError, load_image
-from session.videos import MAX_FRAMES, USUAL_FPS, Sampling, Video, as_video, load_video, outline_of, outline_of_frames
+from session.video_sampling import MAX_FRAMES, USUAL_FPS, Sampling, Video
+from session.videos import as_video, load_video, outline_of, outline_of_frames
 
 # Transformers turns PIL images into tensors (3, height, width), but frames into arrays (height, width, 3). It can tell
 # by itself, except where a picture is 1 or 3 pixels high.
@@ -286,12 +287,11 @@ def _measured(processor, part: dict, max_visual_tokens: int | None) -> MediaItem
         outline = outline_of_frames(source, part.get("fps", USUAL_FPS))
     else:
         outline = outline_of(source, sampling_of(processor, part))
-    count = outline.wanted
-    fps = count / outline.seconds if outline.seconds else USUAL_FPS
+    count = outline.moments.count
     size = _large_enough(processor, outline.width, outline.height)
     pairs = -(-count // videos.temporal_patch_size)
     grid = (pairs, *_grid(videos, count, size, _size_option(videos, part, max_visual_tokens, count)))
-    times = _times_of_pairs(count, fps, videos.temporal_patch_size)
+    times = _times_of_pairs(count, outline.moments.fps, videos.temporal_patch_size)
     return MediaItem("video", {"video_grid_thw": torch.tensor([grid])}, videos.merge_size, times=times)
 
 

@@ -13,6 +13,7 @@ Fixtures (all made once per session):
   qwen3_dir      an exported Qwen3-VL that knows nothing
   ov_model, ov_model_fp32     loaded from them on the CPU (the second computes in float32 throughout)
   processor      the processor saved with the INT4 export
+  processors     that, and those of the exported Qwen2.5-VL and Qwen3-VL
   bare_environment            one per test: variables for a child process, see there
 
 Exports are kept in `build/test-exports/`, keyed by the model's bytes (or the code that writes it), the exporter's
@@ -254,3 +255,9 @@ def ov_model_fp32(fp32_dir):
 def processor(int4_dir):
     from transformers import AutoProcessor
     return AutoProcessor.from_pretrained(int4_dir)
+
+
+@pytest.fixture(scope="session")
+def processors(processor, qwen25_dir, qwen3_dir) -> list:
+    from transformers import AutoProcessor
+    return [processor, *(AutoProcessor.from_pretrained(folder) for folder in (qwen25_dir, qwen3_dir))]

@@ -10,19 +10,18 @@ import threading
 import time
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import AutoProcessor
 
-from adapters.qwen_vl import FAMILIES, PIXELS_PER_TOKEN
-from catalog.open import open_model
 from chat_session import ChatSession, SessionError
 from session import images, media, videos, vision_inputs
 from session.answer import Interrupted
+from session.documents import load_page, page_size
 from session.media import MediaError, inspect
-from session.vision_inputs import MediaProcessor, sampling_of
+from session.vision_inputs import MediaProcessor
 from tests.conftest import ROOT
 from tests.test_documents import written
 from tests.test_media import brightening, write_video
@@ -38,11 +37,6 @@ def asked(*parts: dict) -> list[dict]:
 
 
 # ---- sizes before pixels --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def processors(processor, qwen25_dir, qwen3_dir):
-    return [processor, *(AutoProcessor.from_pretrained(folder) for folder in (qwen25_dir, qwen3_dir))]
 
 
 sides = st.integers(1, 2000)
@@ -88,6 +82,27 @@ def test_files_are_measured_by_their_headers(processor, tmp_path, monkeypatch):
     for name in ("load_image", "load_video", "load_page"):
         monkeypatch.setattr(vision_inputs, name, lambda *_: pytest.fail("opened for its pixels"))
     assert [MediaProcessor(processor).measure(part).grid for part in parts] == made
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_picture_that_was_taken_sideways_is_measured_as_it_is_shown(kind, orientation):
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    Image.new("RGB", (60, 20), "teal").save(file := io.BytesIO(), kind, exif=exif.tobytes())
+    content = file.getvalue()
+    assert images.image_size(content) == media.load_image(content).size
+    assert images.image_size(content) == ((20, 60) if orientation > 4 else (60, 20))
+
+
+@pytest.mark.parametrize(("size", "said"), [((9000, 9000), "too large"), ((10, 3000), "too narrow")])
+def test_a_page_that_cannot_be_drawn_is_refused_when_it_is_measured(size, said):
+    scan = Image.new("1", size)
+    scan.save(file := io.BytesIO(), "TIFF", save_all=True, append_images=[scan], compression="group4")
+    for open_ in (page_size, load_page):
+        with pytest.raises(MediaError, match=said):
+            open_(file.getvalue(), 2)
 
 
 def test_a_file_says_what_it_is_whatever_it_is_called(tmp_path):
@@ -187,7 +202,7 @@ def endless(monkeypatch):
             yield 0.0, type("Frame", (), {"width": 1, "height": 1})
 
     monkeypatch.setattr(videos, "_decoded", frames)
-    monkeypatch.setattr(videos, "_small", lambda _: Image.new("RGB", (28, 28)))
+    monkeypatch.setattr(videos, "_small", lambda *_: Image.new("RGB", (28, 28)))
     yield reading
     assert not [thread for thread in threading.enumerate() if thread.name == "opener"]
 
@@ -261,41 +276,3 @@ def test_the_same_file_sampled_in_another_way_is_another_item(processor, tmp_pat
 def test_arrays_are_measured_too(processor):
     part = {"type": "image", "image": np.zeros((60, 90, 3), np.uint8)}
     assert MediaProcessor(processor).measure(part).grid == MediaProcessor(processor).process(part).grid
-
-
-# ---- how many frames ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("part", "seconds", "frames"), [
-    ({}, 1, 8), ({}, 5, 10), ({}, 20, 40), ({}, 60, 64), ({"max_frames": 300}, 200, 300),
-    ({"max_frames": 4}, 60, 4), ({"fps": 1}, 3, 3), ({"fps": 4}, 60, 240), ({"nframes": 5}, 60, 5),
-])  # fmt: skip
-def test_frames_follow_the_length_of_a_video_unless_they_are_asked_for(part, seconds, frames):
-    assert videos.Sampling.of_part(part).count(seconds) == frames
-
-
-def test_a_video_takes_no_more_than_its_budget_whatever_its_length(int4_dir, qwen25_dir, qwen3_dir, tmp_path):
-    frames = [np.full((480, 640, 3), number, np.uint8) for number in range(80)]
-    for folder, family in ((qwen25_dir, "qwen2_5_vl"), (qwen3_dir, "qwen3_vl")):
-        most = 2048 * PIXELS_PER_TOKEN / FAMILIES[family].pixels_per_token
-        kept = MediaProcessor(open_model(folder)[1])
-        for count, pairs in ((8, 4), (32, 16), (80, 32)):
-            part = {"type": "video", "video": str(write_video(tmp_path / "long.mp4", frames[:count], rate=2))}
-            item = kept.process(part)
-            assert item.grid[0] == pairs
-            assert item.grid == kept.measure(part).grid
-            assert (pairs / 8 if pairs < 8 else 0.8) * most * 0.9 < item.tokens < 1.1 * most
-    _, practice = open_model(int4_dir)
-    assert sampling_of(practice, part).count(30) == 8  # which the practice model was trained with
-
-
-@pytest.mark.parametrize("frames", [3, 8])
-def test_a_budget_is_that_of_each_pair_of_frames_in_all_families(processors, frames):
-    part = {"type": "video", "video": [Image.new("RGB", (320, 240))] * frames, "fps": 2.0}
-    for family in processors:
-        time, height, width = MediaProcessor(family).process(part, 20).grid
-        assert 12 <= height * width // 4 <= 20 and time == -(-frames // 2)
-
-
-def test_a_message_that_asks_for_many_frames_keeps_a_bounded_number_in_memory():
-    assert videos.Sampling(nframes=768).kept == 768 + videos.KEPT_FRAMES
