@@ -30,6 +30,7 @@ HEIC_HELP = (
     "This is a HEIC picture, as iPhones make them, and the package that opens it (pillow-heif) is not installed. "
     "Share the picture as a JPEG: on the phone, Settings, Camera, Formats, Most Compatible."
 )
+BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heim", b"heis", b"avif", b"avis")  # of HEIF, and of AVIF
 ORIENTATION, TURNED = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that mean a quarter of a turn
 CUT_OFF = "a picture's file ends too early, its last part is missing"
 
@@ -123,9 +124,13 @@ def is_animation(source) -> bool:
 
 
 def is_image(source) -> bool:
-    """Whether a file is a picture, by what is in it. Never raises, and decodes nothing."""
+    """Whether a file is a picture, by what is in it; HEIC and AVIF also where they are damaged, which FFmpeg would take
+    for a video. Never raises, and decodes nothing.
+    """
     with contextlib.suppress(Exception), opened_image(source):
         return True
+    with contextlib.suppress(Exception):
+        return _brand(source) in BRANDS
     return False
 
 
@@ -235,11 +240,20 @@ def _has_heif() -> bool:
 
 
 def _why_unknown(source) -> str:
+    brand = _brand(source)
+    if brand in BRANDS:
+        is_heic = not brand.startswith(b"avi")
+        if is_heic and not _has_heif():
+            return HEIC_HELP
+        return f"This {'HEIC' if is_heic else 'AVIF'} picture is damaged. Please share it as a JPEG."
+    return "This file is not a picture that can be opened. Try a JPEG or a PNG."
+
+
+def _brand(source) -> bytes:
+    """What a file of ISO's base media format (ISO/IEC 14496-12) calls itself; empty for any other file."""
     file = opened(source, "picture")
     head = file.getvalue()[:32] if isinstance(file, io.BytesIO) else _read(file, 32)
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"heim", b"heis"):
-        return HEIC_HELP if not _has_heif() else "This HEIC picture is damaged. Please share it as a JPEG."
-    return "This file is not a picture that can be opened. Try a JPEG or a PNG."
+    return head[8:12] if head[4:8] == b"ftyp" else b""
 
 
 def _read(path: str, size: int = -1) -> bytes:

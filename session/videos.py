@@ -60,7 +60,7 @@ _FFMPEG = {"format_whitelist": _VIDEO_FORMATS, "protocol_whitelist": "file"}
 @dataclass(frozen=True)
 class Outline:
     """What the header of a video states: seconds and frames in all; the moments of which `load_video` returns frames,
-    and their size.
+    and their size, before they are turned as the camera was held: that is known with a frame alone.
     """
 
     seconds: float
@@ -314,7 +314,7 @@ def _small(frame: av.VideoFrame, stream: av.VideoStream, pixels: int) -> Image.I
     _check_size(frame.width, frame.height)
     width, height = _shown_size(stream, frame.width, frame.height, pixels)
     image = to_sdr(frame, width, height) if is_hdr(frame) else frame.to_image(width=width, height=height)
-    return image.rotate(frame.rotation, expand=True)
+    return image.rotate(90 * round(frame.rotation / 90), expand=True)
 
 
 def _shown_size(stream: av.VideoStream, width: int, height: int, pixels: int) -> tuple[int, int]:

@@ -134,6 +134,16 @@ def test_what_stands_beside_the_pixels_does_no_harm(content):
     assert image.size == (40, 20) and near(image.getpixel((5, 10)), RED, 60)
 
 
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_a_damaged_picture_of_a_phone_is_not_taken_for_a_video(kind):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    content = encoded(NOISE, kind)[:400]
+    assert kind_of(content) == "image"
+    with pytest.raises(MediaError, match="picture is damaged"):
+        load_image(content)
+
+
 def test_a_picture_that_lacks_its_last_bytes_is_shown_with_a_note():
     notes: list[str] = []
     image = load_image(encoded(half_and_half((400, 300)), "JPEG")[:-200], notes)
@@ -367,6 +377,18 @@ def test_a_video_taken_upright_is_shown_upright(tmp_path):
     assert image.size == (48, 64)
     assert image.getpixel((40, 8))[0] > 200  # now at the top right
     assert image.getpixel((8, 8))[0] < 50
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(90, (48, 64)), (180, (64, 48)), (3, (64, 48)), (100, (48, 64))])
+def test_a_camera_that_was_held_askew_is_turned_by_quarters(tmp_path, degrees, size):
+    with av.open(tmp_path / "a.mov", "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(degrees)
+        for frame in brightening(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+    assert load_video(tmp_path / "a.mov").frames[0].size == size
 
 
 def test_frames_and_rate_go_through_the_processor_without_being_sampled_again(tmp_path):

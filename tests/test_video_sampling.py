@@ -1,6 +1,7 @@
 """session.video_sampling: which frames of a video are taken, and that measuring a file and reading it agree on them."""
 
 import io
+import math
 from fractions import Fraction
 
 import av
@@ -10,7 +11,7 @@ from PIL import Image
 
 from adapters.qwen_vl import FAMILIES, PIXELS_PER_TOKEN
 from catalog.open import open_model
-from session import video_sampling, videos
+from session import images, video_sampling, videos
 from session.media import MediaError
 from session.video_sampling import Sampling
 from session.vision_inputs import MediaProcessor, sampling_of
@@ -65,6 +66,29 @@ def test_a_short_animation_is_measured_as_it_is_read(kind, frames):
             assert video.frames[0].size == (outline.width, outline.height), (duration, part)
 
 
+def test_an_animation_is_opened_once(monkeypatch):
+    pictures = [Image.new("RGB", (64, 48), (20 * number, 0, 0)) for number in range(5)]
+    pictures[0].save(file := io.BytesIO(), "GIF", save_all=True, append_images=pictures[1:])
+    times, real = [], images.opened_image
+    monkeypatch.setattr(images, "opened_image", lambda source: times.append(1) or real(source))
+    assert len(videos.load_video(file.getvalue()).frames) == 5
+    assert len(times) == 1
+
+
+def test_slides_that_stay_on_for_minutes_are_no_more_frames_than_the_header_states(tmp_path):
+    path = tmp_path / "slides.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, picture in enumerate(brightening(11)):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = number * 60_000, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert len(videos.load_video(path).frames) == videos.outline_of(path).moments.count == 11
+
+
 def test_pixels_that_are_not_square_are_measured_and_shown_as_wide_as_they_are(tmp_path):
     path = tmp_path / "dvd.mp4"
     with av.open(path, "w") as container:
@@ -89,6 +113,16 @@ def test_a_recording_that_states_no_length_is_measured_by_its_packets(tmp_path):
     outline, video = videos.outline_of(content), videos.load_video(content)
     assert outline.moments.count == len(video.frames) == 36
     assert np.asarray(video.frames[-1]).mean() > 225
+
+
+def test_a_part_is_counted_from_the_beginning_where_a_clock_does_not_begin_at_zero(tmp_path):
+    path = write_video(tmp_path / "a.ts", brightening(40, 64, 48), rate=10, codec="libx264")  # its first frame: 1.4 s
+    for start, end, brightness in ((0.0, 1.0, (0, 64)), (2.0, 3.0, (130, 196)), (3.0, math.inf, (196, 255))):
+        sampling = Sampling(video_start=start, video_end=end)
+        video = videos.load_video(path, sampling)
+        assert len(video.frames) == videos.outline_of(path, sampling).moments.count == 8
+        seen = [np.asarray(frame).mean() for frame in video.frames]
+        assert (seen[0], seen[-1]) == pytest.approx(brightness, abs=8)
 
 
 def test_a_part_of_a_video_is_what_is_seen_between_its_times(tmp_path):
