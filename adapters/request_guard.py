@@ -152,8 +152,9 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         send = self._with_headers(scope, headers, send)
+        address = visitor_address(scope.get("client"))
         try:
-            await self._check_rate(scope)
+            await self._check_rate(scope, address)
             self._check_sender(scope, headers)
             if scope["method"] == "OPTIONS" and "origin" in headers:
                 return await Response(status_code=204)(scope, receive, send)
@@ -170,9 +171,8 @@ class RequestGuard:
 
     # ---- who asks ------------------------------------------------------------------------------------------------
 
-    async def _check_rate(self, scope: Scope) -> None:
+    async def _check_rate(self, scope: Scope, address: str) -> None:
         """Raises Refusal, and late, for an address that asks too often."""
-        address = visitor_address(scope.get("client"))
         if not self._rate.allows(address, _cost(scope)):
             await self._rate.hold_up(address)
             raise Refusal(429, TOO_OFTEN)

@@ -144,7 +144,8 @@ def outline_of_frames(frames: list, fps: float) -> Outline:
     if not isinstance(fps, int | float) or not 0 < fps < math.inf:
         raise MediaError(f"The fps of a video are {fps!r}; they must be a number above 0.")
     moments = Moments(0.0, (len(frames) - 1) / fps, len(frames))
-    return Outline(len(frames) / fps, len(frames), moments, *image_size(frames[0]))
+    size = within(*image_size(frames[0]), FRAMES_PIXELS // len(frames))
+    return Outline(len(frames) / fps, len(frames), moments, *size)
 
 
 def is_video(source) -> bool:

@@ -84,6 +84,16 @@ def test_files_are_measured_by_their_headers(processor, tmp_path, monkeypatch):
     assert [MediaProcessor(processor).measure(part).grid for part in parts] == made
 
 
+def test_frames_that_are_made_smaller_are_measured_as_they_are_then(processors, monkeypatch):
+    monkeypatch.setattr(videos, "FRAMES_PIXELS", 30_000)
+    part = {"type": "video", "video": [Image.new("RGB", (601, 97))] * 4, "fps": 4.0}
+    for family in processors:
+        kept = MediaProcessor(family)
+        assert kept.measure(part).grid == kept.process(part).grid
+    outline, video = videos.outline_of_frames(part["video"], 4.0), videos.as_video(part["video"], 4.0)
+    assert (outline.width, outline.height) == video.frames[0].size
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_picture_that_was_taken_sideways_is_measured_as_it_is_shown(kind, orientation):
