@@ -62,8 +62,8 @@ class GuardedBlocks(gr.Blocks):
             app.state_holder = TabStates(self._streams)
             app.state_holder.set_blocks(self)
             app.middleware_stack = RequestGuard(
-                self._streams(app.middleware_stack, self._queue.knows), names, check_host=check_host,
-                is_used=lambda path: page_routes.is_used(path.removeprefix(prefix)),
+                self._streams(page_routes.telling_each_its_own(app.middleware_stack), self._queue.knows), names,
+                check_host=check_host, is_used=lambda path: page_routes.is_used(path.removeprefix(prefix)),
                 max_upload_bytes=FILES_IN_UPLOAD * (self.max_file_size or NO_MAX_FILE_BYTES),
             )  # fmt: skip
             yield

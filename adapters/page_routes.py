@@ -5,10 +5,14 @@ Of those that we do not use, some did what no stranger should have done: `file=h
 writes its key to the log, `custom_component/…` writes what it is asked to the log, `dev/reload` is a stream that nobody
 counts, `deep_link` writes files that nothing deletes, `component_server` makes a session of any name.
 
+Of `info`, Gradio keeps what it told the first who asked, in which the page's address is what that one called it.
+
 Not here: the API of `serving`, which is mounted at /v1. Noticed by tests/security/test_routes.py.
 """
 
 import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _FIRST = "|".join((
     "", "config", "theme.css", "robots.txt", "favicon.ico", "manifest.json", r"pwa_icon(?:/(?:192|512))?",
@@ -26,3 +30,15 @@ _USED = re.compile(f"/(?:(?:{_FIRST})|gradio_api/(?:{_API}))/?", re.DOTALL)
 def is_used(path: str) -> bool:
     """Whether a page answers at `path`, without the proxy's prefix."""
     return _USED.fullmatch(path) is not None
+
+
+def telling_each_its_own(app: ASGIApp) -> ASGIApp:
+    """`app`, Gradio's, which is asked for `info` of the page, because that it does not keep."""
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith("/gradio_api/info"):
+            query = scope["query_string"]
+            scope = {**scope, "query_string": query if b"page=" in query else b"&".join([b"page=", query])}
+        await app(scope, receive, send)
+
+    return asked

@@ -53,3 +53,12 @@ def test_the_page_may_be_behind_a_prefix():
         assert httpx.get(f"{demo.local_url}user/me/config").status_code == 200
         assert httpx.get(f"{demo.local_url}user/me/monitoring/summary").status_code == 404
 
+
+
+def test_what_one_visitor_calls_the_page_is_told_to_nobody_else():
+    with served(echoing(fake_processor()), server_name="0.0.0.0") as demo:
+        url = f"http://127.0.0.1:{demo.server_port}"
+        for path in ("/gradio_api/info", "/gradio_api/openapi.json", "/config", "/"):
+            assert httpx.get(url + path, headers={"host": "evil.example"}).status_code == 200
+            assert "evil.example" not in httpx.get(url + path).text
+        assert "/chat" in httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"]
