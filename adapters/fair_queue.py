@@ -7,6 +7,8 @@ nobody fetches: 257 requests in a third of a second keep everybody else out for 
   - visitors, told apart by address, take turns: the second event of one comes after the first of each other;
   - one tab has no more than MAX_OF_TAB events waiting, and one address no more than MAX_UNHEARD for which nobody has
     come as yet;
+  - one address has no more than MAX_RUNNING handlers running that are not bounded otherwise: a file that takes minutes
+    to open, sent forty times, would leave nobody else one;
   - where the queue is full, what nobody listens to makes room, and then the last event of whoever has most of them.
 
 Behind a proxy that does not say for whom it asks, all are one visitor, who does not take turns with anybody. Noticed by
@@ -19,11 +21,13 @@ from collections import Counter
 from gradio.queueing import Event, ProcessCompletedMessage, Queue
 
 from adapters.open_streams import OpenStreams, visitor_address
+from adapters.request_rate import is_loopback
 
 LISTEN_S = 30  # a person who types the second command of two has as long
 MAX_OF_TAB = 16
 MAX_UNHEARD = 16
 COMES_S = 1.0  # a page listens as soon as it has asked: what has been unheard for longer makes room for the next
+MAX_RUNNING = 16  # of one address, of the forty handlers that run at once, where nothing else bounds them
 MAX_BYTES_OF_ADDRESS, MAX_BYTES = 32 << 20, 256 << 20  # of what the events that wait were asked with
 MAX_SESSIONS = 2000  # of which messages are kept, besides those that somebody listens to
 TAB_IS_FULL = f"{MAX_OF_TAB} questions of this tab are waiting already. Please wait for an answer."
@@ -77,7 +81,8 @@ class FairQueue(Queue):
         for concurrency_id, queue in self.event_queue_per_concurrency_id.items():
             if queue.concurrency_limit is not None and queue.current_concurrency >= queue.concurrency_limit:
                 continue
-            event = next(filter(self._is_heard, queue.queue), None)
+            may_begin = self._is_heard if queue.concurrency_limit is not None else self._is_heard_and_modest
+            event = next(filter(may_begin, queue.queue), None)
             if event:
                 queue.queue.remove(event)
                 self._turns[concurrency_id] = event.turn
@@ -167,6 +172,13 @@ class FairQueue(Queue):
 
     def _is_heard(self, event: Event) -> bool:
         return self._streams.hears(event.session_hash, event._id)
+
+    def _is_heard_and_modest(self, event: Event) -> bool:
+        """And of an address for which few handlers run."""
+        address = _address(event)
+        running = [other for job in self.active_jobs if job for other in job]
+        few = sum(_address(other) == address for other in running) < MAX_RUNNING
+        return self._is_heard(event) and (few or is_loopback(address))
 
 
 def _bytes(request) -> int:

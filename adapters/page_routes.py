@@ -20,7 +20,7 @@ _FIRST = "|".join((
 ))  # fmt: skip
 _API = "|".join((
     "info", "openapi.json", "app_id", "user", "token", "login_check", "theme.css", "startup-events", "heartbeat/[^/]+",
-    "queue/(?:join|data|status)", "upload", "upload_progress", "cancel", "reset", "(?:run|api)/[^/]+",
+    "queue/(?:join|data|status)", "upload", "upload_progress", "cancel", "reset", "run/[^/]+",
     "call/(?:v2/)?[^/]+(?:/[^/]+)?",
     r"file=(?!\s*[A-Za-z][A-Za-z0-9+.-]+:).+",  # a path; a scheme has two letters at least: "C:" is a disk
 ))  # fmt: skip

@@ -32,7 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.open_streams import visitor_address
 from adapters.request_body import BUSY, FILES, JSON, MAX_BYTES_AT_ONCE, BytesAtOnce, RequestBody, too_large
-from adapters.request_rate import LOGIN_COST, SCRIPT_COST, RequestRate, TokenBuckets
+from adapters.request_rate import LOGIN_COST, SCRIPT_COST, RequestRate, TokenBuckets, Turns
 from adapters.uploads import has_room
 
 HOSTS_VARIABLE = "PAGE_HOSTS"
@@ -42,6 +42,8 @@ OWN_NAMES = ("localhost", "host.docker.internal")
 FRAMES = "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"  # of notebooks
 
 API, PAGE_API = "/v1/", "/gradio_api/"  # where an API is mounted into the page, and the page's own
+HANDLER = f"{PAGE_API}run/"  # what is not queued; forty run at once
+MAX_HANDLERS = 16  # of one address
 MAX_PAGE_BYTES = 8 << 20  # of a request's body: more than what a browser stores of a conversation
 MAX_API_BYTES = 96 << 20  # pictures are inside
 DAY_S = 24 * 3600
@@ -136,6 +138,7 @@ class RequestGuard:
         self._is_used = is_used
         self._at_once = BytesAtOnce()
         self._rate = RequestRate()
+        self._handlers = Turns(MAX_HANDLERS)
         self._uploaded = TokenBuckets(UPLOADED_BYTES, UPLOADED_BYTES / DAY_S)
         self._headers = {
             "content-security-policy": page_policy(names),
@@ -161,11 +164,15 @@ class RequestGuard:
             if not self._is_used(scope["path"]):
                 raise Refusal(404, "Not Found")
             limit = self._check_body(scope, headers, address)
+            runs = HANDLER in scope["path"]
+            if runs and not self._handlers.has_room(address):
+                raise Refusal(429, TOO_OFTEN)
         except Refusal as refusal:
             return await _refuse(refusal, headers)(scope, receive, send)
         body = RequestBody(scope, receive, limit, self._at_once, is_api=_is_api(scope["path"]))
         try:
-            await self._app(scope, body.receive, body.until_answered(send))
+            async with self._handlers.turn(address if runs else ""):
+                await self._app(scope, body.receive, body.until_answered(send))
         finally:
             body.release()
 

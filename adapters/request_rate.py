@@ -12,10 +12,11 @@ Noticed by tests/security/test_rate.py.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 # Opening the page takes about a hundred requests the first time, nearly all for its scripts, which cost a tenth; typing
 # takes a few a second. A class of thirty behind one address can do both at once.
@@ -66,6 +67,32 @@ class RequestRate(TokenBuckets):
             self._held_up[address] -= 1
             if not self._held_up[address]:
                 del self._held_up[address]
+
+
+class Turns:
+    """No more than `most` requests of one address at once; the others wait, and beyond MAX_HELD_UP they are refused."""
+
+    def __init__(self, most: int):
+        self._most = most
+        self._here: Counter[str] = Counter()
+        self._turns: dict[str, asyncio.Semaphore] = {}
+
+    def has_room(self, address: str) -> bool:
+        return self._here[address] < MAX_HELD_UP
+
+    @contextlib.asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        if not address or is_loopback(address):
+            yield
+            return
+        self._here[address] += 1
+        try:
+            async with self._turns.setdefault(address, asyncio.Semaphore(self._most)):
+                yield
+        finally:
+            self._here[address] -= 1
+            if not self._here[address]:
+                del self._here[address], self._turns[address]
 
 
 def is_loopback(address: str) -> bool:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from adapters.fair_queue import MAX_OF_TAB, MAX_UNHEARD, FairQueue
+from session.prompt import SessionError
 from tests.fake_model import echoing, fake_processor
 from tests.test_gradio_helper import served
 
@@ -37,7 +38,10 @@ class Visitor:
         """Asks, and does not listen."""
         values = [fn.value for fn in self.page.fns[self.number].inputs[1:]]
         data = [{"text": words, "files": []}, *values]
-        asked = {"data": data, "fn_index": self.number, "session_hash": session or self.session}
+        return self.call(self.number, data, session)
+
+    def call(self, number: int, data: list, session: str | None = None) -> httpx.Response:
+        asked = {"data": data, "fn_index": number, "session_hash": session or self.session}
         return self.http.post("/queue/join", json=asked)
 
     def answers(self, count: int = 1) -> list[str]:
@@ -117,3 +121,37 @@ def test_who_listens_to_nothing_writes_nothing_to_the_log(page, caplog, capfd):
     assert "session_not_found" in visitor.http.get("/queue/data", params={"session_hash": "nobody"}).text
     assert visitor.http.get("/call/chat/nothing").text == 'event: error\ndata: "404: Not Found"\n\n'
     assert not caplog.records and "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_one_address_leaves_others_a_handler(monkeypatch):
+    started, go_on = [], threading.Event()
+
+    def save(history):
+        started.append(history)
+        go_on.wait(60)
+        raise SessionError("saved")
+
+    monkeypatch.setattr("adapters.fair_queue.MAX_RUNNING", 2)
+    monkeypatch.setattr("chat_page.button_handlers.save", save)
+    with served(echoing(PROCESSOR)) as page:
+        number = next(number for number, fn in page.fns.items() if fn.name == "save_to_file")
+        greedy, modest, said = Visitor(page), Visitor(page, "10.0.0.2"), []
+        for visitor, times in ((greedy, 5), (modest, 1)):
+            for _ in range(times):
+                visitor.call(number, [None, None]).raise_for_status()
+            threading.Thread(target=lambda v=visitor, n=times: said.extend(v.answers(n)), daemon=True).start()
+        try:
+            wait_until(lambda: len(started) == 3)
+            assert len(page._queue) == 3
+        finally:
+            go_on.set()
+        wait_until(lambda: len(said) == 6)
+    assert set(said) == {"saved"}
+
+
+def wait_until(happened) -> None:
+    for _ in range(1000):
+        if happened():
+            return
+        threading.Event().wait(0.02)
+    pytest.fail("It did not happen in time.")

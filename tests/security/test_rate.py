@@ -8,7 +8,7 @@ import pytest
 
 from adapters import request_rate
 from adapters.open_streams import visitor_address
-from adapters.request_rate import RequestRate
+from adapters.request_rate import RequestRate, Turns
 from tests.fake_model import echoing, fake_processor
 from tests.test_gradio_helper import served
 
@@ -80,6 +80,24 @@ def test_one_household_is_one_visitor_however_its_addresses_are_written(address,
     assert visitor_address((address, 1)) == visitor and visitor_address(None) == ""
 
 
+def test_requests_of_one_address_take_turns_and_others_have_theirs():
+    turns, here, most = Turns(2), {A: 0, B: 0, "127.0.0.1": 0}, {}
+
+    async def request(address: str) -> None:
+        async with turns.turn(address):
+            here[address] += 1
+            most[address] = max(most.get(address, 0), here[address])
+            await asyncio.sleep(0)
+            here[address] -= 1
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*[request(address) for address in here for _ in range(7)])
+
+    asyncio.run(all_at_once())
+    assert most == {A: 2, B: 2, "127.0.0.1": 7}
+    assert not turns._here and not turns._turns
+
+
 def test_passwords_cost_more_than_other_requests(monkeypatch):
     monkeypatch.setattr(request_rate, "BURST", 3 * request_rate.LOGIN_COST)
     monkeypatch.setattr(request_rate, "PER_SECOND", 0)
@@ -91,7 +109,8 @@ def test_passwords_cost_more_than_other_requests(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["config", "v1/models"])
-def test_a_flood_is_refused_and_the_others_are_answered(few, path):
+def test_a_flood_is_refused_and_the_others_are_answered(few, monkeypatch, path):
+    monkeypatch.setattr(request_rate, "PER_SECOND", 0)
     with served(echoing(fake_processor())) as demo, httpx.Client(base_url=demo.local_url) as client:
         flood = [client.get(path, headers={"x-forwarded-for": A}) for _ in range(24)]
         assert {answer.status_code for answer in flood[:20]} <= {200, 404}
