@@ -22,6 +22,7 @@ from gradio.queueing import Event, ProcessCompletedMessage, Queue
 
 from adapters.open_streams import OpenStreams, visitor_address
 from adapters.request_rate import is_loopback
+from adapters.tab_states import LONG_NAME, MAX_NAME
 
 LISTEN_S = 30  # a person who types the second command of two has as long
 MAX_OF_TAB = 16
@@ -57,6 +58,8 @@ class FairQueue(Queue):
         )
 
     async def push(self, body, request, username):
+        if len(body.session_hash or "") > MAX_NAME:  # it is kept
+            return False, LONG_NAME, "error"
         self._drop_unheard()
         self._forget_sessions()
         waiting = self._waiting()

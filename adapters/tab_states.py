@@ -7,15 +7,25 @@ those go first that have no tab open and hold nothing, then those without a tab,
 Noticed by tests/security/test_tabs.py.
 """
 
+from fastapi import HTTPException
 from gradio.state_holder import SessionState, StateHolder
 
 from adapters.open_streams import OpenStreams
+
+MAX_NAME = 200  # characters of a session's; Gradio's clients take twelve to forty
+LONG_NAME = f"A session's name can have {MAX_NAME} characters."
 
 
 class TabStates(StateHolder):
     def __init__(self, streams: OpenStreams):
         super().__init__()
         self._streams = streams
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        """Made, where there is none. Raises HTTPException for a name that no client of Gradio's gives itself."""
+        if len(session_id) > MAX_NAME:
+            raise HTTPException(400, LONG_NAME)
+        return super().__getitem__(session_id)
 
     def update(self, session_id: str) -> None:
         """Called for each use of a session."""

@@ -57,3 +57,13 @@ def test_one_address_cannot_open_streams_without_end(page, monkeypatch):
                 return
         time.sleep(0.1)
     pytest.fail("what was closed still counts")
+
+
+def test_a_name_that_nobody_gives_himself_is_not_kept(page):
+    visitor, long = Visitor(page), "s" * 1000
+    assert visitor.join("hello", long).status_code == 400
+    load = next(number for number, fn in page.fns.items() if fn.name == "come_back")
+    asked = {"data": [None, None, None], "fn_index": load, "session_hash": long}
+    assert visitor.http.post("/run/predict", json=asked).status_code == 400
+    assert visitor.http.post("/run/predict", json={**asked, "session_hash": "short"}).status_code == 200
+    assert long not in page.app.state_holder.session_data and long not in page._queue.pending_messages_per_session
