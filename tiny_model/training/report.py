@@ -100,7 +100,8 @@ def figures() -> str:
             f"The INT4 export at other visual token budgets and on changed pictures, {fewer} questions of each kind:",
             robustness_table(int4["robustness"]),
             "The training log: the share of fresh training questions, about pictures of all sizes, answered exactly "
-            "(boxes are left out: to the exact coordinate is more than what is asked of them):",
+            "(boxes are left out: to the exact coordinate is more than what is asked of them). “Vision” and “joint” "
+            "are the two stages described below, “joint 2” and so on further rounds of the second:",
             log_table(numbered(log)),
         ]
     )
