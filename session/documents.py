@@ -5,7 +5,8 @@
 
 Here: counting pages, choosing them, drawing one. Not here: pictures of one page (`session.images`), the forms of a
 source (`session.sources`). PDFium is not safe to use from several threads (https://pypdfium2.readthedocs.io), so all of
-its work is done under one lock. Of a PDF, only what is drawn is read: its scripts, forms and links do nothing here.
+its work is done under one lock. Of a PDF, only what is drawn is read, and what was filled into its forms: its scripts
+and links do nothing here (pypdfium2's PDFium has no JavaScript).
 """
 
 import contextlib
@@ -80,6 +81,8 @@ def load_page(source, page: int) -> Image.Image:
                 check_size(*image.size)  # before pixels
                 return to_rgb(image.copy())
         with _pdf(source) as pdf:
+            with contextlib.suppress(pypdfium2.PdfiumError):  # a form that is broken is drawn empty
+                pdf.init_forms()
             _, scale = _size_and_scale(pdf[page - 1])
             return to_rgb(pdf[page - 1].render(scale=scale).to_pil())
     except MediaError:

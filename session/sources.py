@@ -11,9 +11,11 @@ import base64
 import binascii
 import io
 import os
+import stat
 from typing import BinaryIO
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
+EMPTY = "This {} is an empty file: it has no bytes. Please add it again."
 ADDRESSES = ("http", "https", "ftp", "s3", "rtsp", "rtmp", "hf")
 
 
@@ -22,18 +24,18 @@ class MediaError(ValueError):
 
 
 def opened(source, what: str) -> str | BinaryIO:
-    """A path that is there, or a file in memory. what: "picture" or "video", for the MediaError."""
+    """A path that is there, or a file in memory. what: "picture", "video" or "document", for the MediaError."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source)
+        return _in_memory(source, what)
     if hasattr(source, "read"):
         source.seek(0)
-        return io.BytesIO(source.read())
+        return _in_memory(source.read(), what)
     if not isinstance(source, str | os.PathLike):
         raise MediaError(f"This {what} is a {type(source).__name__}; it must be a path, a file's bytes or a picture.")
     path = os.fspath(source)
     scheme = urlsplit(path).scheme.lower() if isinstance(path, str) else ""
     if scheme == "data":
-        return io.BytesIO(_data(path, what))
+        return _in_memory(_data(path, what), what)
     if scheme in ADDRESSES:
         raise MediaError(
             f"This {what} is at an address of the web, and nothing is fetched here: save it and add the file."
@@ -41,10 +43,18 @@ def opened(source, what: str) -> str | BinaryIO:
     if scheme == "file":
         path = unquote(urlsplit(path).path)
     try:
-        os.stat(path)
+        found = os.stat(path)
     except (OSError, ValueError) as error:
         raise MediaError(f"There is no such {what} here (any more). Please add it again.") from error
+    if stat.S_ISREG(found.st_mode) and not found.st_size:
+        raise MediaError(EMPTY.format(what))
     return path
+
+
+def _in_memory(data: bytes, what: str) -> BinaryIO:
+    if not data:
+        raise MediaError(EMPTY.format(what))
+    return io.BytesIO(data)
 
 
 def _data(address: str, what: str) -> bytes:

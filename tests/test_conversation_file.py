@@ -354,7 +354,7 @@ def test_boxes_on_a_picture_that_the_file_does_not_hold_are_missing(tmp_path, up
 
 
 @pytest.mark.parametrize(("kind", "suffix", "content", "says"), [
-    ("image", ".png", b"Dear model,", "not a picture"), ("image", ".png", b"", "not a picture"),
+    ("image", ".png", b"Dear model,", "not a picture"), ("image", ".png", b"", "empty file"),
     ("image", ".png", PNG[:45], "damaged or incomplete"), ("image", ".png", png_header(60_000, 60_000), "too large"),
     ("image", ".png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
     ("image", ".gif", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),

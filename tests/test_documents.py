@@ -3,6 +3,7 @@
 import io
 import threading
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -79,19 +80,42 @@ def test_pages_that_are_not_there_are_refused(pages, said):
         parts_of({"type": "document", "document": written("PDF"), "pages": pages})
 
 
-def locked() -> bytes:
-    """A PDF whose password is not the empty one (PDF 32000-1:2008, 7.6)."""
-    body = b"%PDF-1.4\n"
-    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-               b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>",
-               b"<</Filter/Standard/V 1/R 2/O<" + b"11" * 32 + b">/U<" + b"22" * 32 + b">/P -4>>"]  # fmt: skip
-    places = []
+def pdf_of(objects: list[bytes], trailer: bytes = b"") -> bytes:
+    """A PDF of these objects, the first of which is the catalog (PDF 32000-1:2008, 7.5)."""
+    body, places = b"%PDF-1.4\n", []
     for number, content in enumerate(objects, 1):
         places.append(len(body))
         body += b"%d 0 obj%sendobj\n" % (number, content)
-    table = b"xref\n0 5\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
-    trailer = b"trailer<</Size 5/Root 1 0 R/Encrypt 4 0 R/ID[<00><00>]>>\nstartxref\n%d\n%%%%EOF" % len(body)
-    return body + table + trailer
+    count = len(objects) + 1
+    table = b"xref\n0 %d\n0000000000 65535 f \n" % count + b"".join(b"%010d 00000 n \n" % place for place in places)
+    return body + table + b"trailer<</Size %d/Root 1 0 R%s>>\nstartxref\n%d\n%%%%EOF" % (count, trailer, len(body))
+
+
+def locked() -> bytes:
+    """A PDF whose password is not the empty one (PDF 32000-1:2008, 7.6)."""
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+               b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>",
+               b"<</Filter/Standard/V 1/R 2/O<" + b"11" * 32 + b">/U<" + b"22" * 32 + b">/P -4>>"]  # fmt: skip
+    return pdf_of(objects, b"/Encrypt 4 0 R/ID[<00><00>]")
+
+
+def filled_form(appearance: bytes) -> bytes:
+    """A page with nothing on it but a text field, in which "MMMM" is written."""
+    field = b"<</Type/Annot/Subtype/Widget/FT/Tx/T(name)/V(MMMM)/F 4/Rect[10 10 290 90]/DA(/Helv 40 Tf 0 g)%s/P 3 0 R>>"
+    text = b"BT /Helv 40 Tf 20 20 Td (MMMM) Tj ET"
+    drawn = b"<</Subtype/Form/BBox[0 0 280 80]/Resources<</Font<</Helv 5 0 R>>>>/Length %d>>stream\n%s\nendstream"
+    return pdf_of([
+        b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]/NeedAppearances true/DR<</Font<</Helv 5 0 R>>>>>>>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 100]/Annots[4 0 R]>>",
+        field % appearance, b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        drawn % (len(text), text),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("appearance", [b"", b"/AP<</N 6 0 R>>"], ids=["value", "appearance"])
+def test_what_was_filled_into_a_form_is_seen(appearance):
+    dark = np.asarray(load_page(filled_form(appearance), 1).convert("L")) < 128
+    assert dark.sum() > 1000
 
 
 @pytest.mark.parametrize("source, said", [

@@ -216,7 +216,7 @@ def png_header(width: int, height: int) -> bytes:
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8))
 
 @pytest.mark.parametrize(("content", "says"), [
-    pytest.param(b"", "not a picture", id="empty"),
+    pytest.param(b"", "picture is an empty file", id="empty"),
     pytest.param(b"Dear model, please describe this letter.", "not a picture", id="text"),
     pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://x/'/></svg>", "not a picture", id="svg"),
     pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture", id="eps"),
@@ -483,7 +483,14 @@ def test_a_video_without_frames_is_refused(tmp_path):
         load_video(path)
 
 
-@pytest.mark.parametrize("cut", [0, 100, 0.5])
+def test_an_empty_video_is_refused_as_what_it_is(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    for source in (tmp_path / "a.mp4", b"", io.BytesIO()):
+        with pytest.raises(MediaError, match="video is an empty file"):
+            load_video(source)
+
+
+@pytest.mark.parametrize("cut", [100, 0.5])
 def test_a_truncated_video_is_refused(tmp_path, cut):
     path = write_video(tmp_path / "holiday.mp4", brightening(30))
     content = path.read_bytes()

@@ -129,7 +129,7 @@ def test_a_file_says_what_it_is_whatever_it_is_called(tmp_path):
     moving = [Image.new("L", (40, 30), 50 * number) for number in range(5)]
     moving[0].save(tmp_path / "moves.gif", save_all=True, append_images=moving[1:], duration=200)
     assert inspect(tmp_path / "moves.gif") == media.MediaInfo("video", 40, 30, 5, 1.0)
-    for nothing, says in ((b"", "not a picture"), ("gone.png", "no such picture"), (b"%PDF-1.4", "damaged")):
+    for nothing, says in ((b"", "empty file"), ("gone.png", "no such picture"), (b"%PDF-1.4", "damaged")):
         with pytest.raises(MediaError, match=says):
             inspect(nothing)
 
