@@ -13,6 +13,7 @@ previews           the frames of a video and the pages of a document that the mo
 settings           the controls in the panel
 header, examples   which model this is, and questions to begin with
 strings            sentences
+stored_messages    messages that leave the page, and what is believed of those that come back
 browser_state      a conversation, in the visitor's browser
 conversation_file  a conversation as one file
 markdown_file      a conversation as Markdown

@@ -1,17 +1,15 @@
 """A conversation as one file, and back.
 
 Here: the file (a .zip with `conversation.json` and the pictures and videos in `media/`), and what is refused when it
-comes back from a stranger. Not here: buttons, the page's settings.
+comes back from a stranger. Not here: the shape of a message (`chat_page.stored_messages`), the page's settings.
 
-A saved conversation is what the page holds (`chat_page.messages`), with names in the file in place of paths. Names are
-hashes of the content, so neither paths nor the names that people gave their files are in it.
+Names in the file are hashes of the content, so neither paths nor the names that people gave their files are in it.
 
 Nothing is unpacked by the names and sizes that a file states: names have to be those that `save` gives, sizes are
 bounded before anything is read, and nothing is unpacked beyond them; JSON is measured before it is parsed; what is read
 is opened as a picture or a video before the page gets it. Whatever is wrong ends in a SessionError or a MediaError.
 """
 
-import itertools
 import json
 import os
 import re
@@ -21,23 +19,21 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from adapters.gradio_internals import get_upload_folder, hash_file, save_file_to_cache
-from chat_page.messages import MAX_FILES, options_of
+from chat_page.stored_messages import are_messages, with_files
 from session.documents import load_page
 from session.media import MediaError, load_image, load_video
-from session.prompt import MAX_CHARACTERS, SessionError, content_parts
+from session.prompt import SessionError
 
 MAX_BYTES = 60 << 20  # unpacked: with its directory, still a file that may be uploaded
 MAX_TEXT_BYTES = 4 << 20  # of conversation.json
 MAX_MESSAGES = 200
 MAX_MEDIA = 64
 MAX_DIRECTORY_BYTES = 200 * (MAX_MEDIA + 1)  # how the zip lists its files
-MAX_NOTE = 1000  # characters
 MAX_JSON_ENTRIES = 20_000  # of conversation.json, brackets and commas: empty lists take thirty times their text
 PIECE_BYTES = 1 << 18  # unpacked at once
 SUFFIXES = {  # what Gradio serves as just that; the first is for files without one of these
@@ -47,7 +43,6 @@ SUFFIXES = {  # what Gradio serves as just that; the first is for files without 
 }
 OPENERS = {"image": load_image, "video": load_video, "document": lambda path: load_page(path, 1)}
 TEXT = "conversation.json"
-ROLES = ("user", "assistant")  # one after the other
 NOT_OURS = "This file is not a conversation that was saved by this page."
 TOO_LARGE = f"At most {MAX_BYTES >> 20} MB, {MAX_MESSAGES} messages, and {MAX_MEDIA} pictures and videos fit in a file."
 NOTHING_YET = "There is nothing to save yet: ask a question first."
@@ -77,7 +72,7 @@ def save(history: list[dict]) -> Path:
         files[name] = Path(path)
         return name
 
-    messages = [_with_files(message, name_in_zip) for message in history]
+    messages = [with_files(message, name_in_zip) for message in history]
     text = json.dumps({"messages": messages}, ensure_ascii=False).encode()
     size = len(text) + sum(path.stat().st_size for path in files.values())
     if len(history) > MAX_MESSAGES or len(files) > MAX_MEDIA or len(text) > MAX_TEXT_BYTES or size > MAX_BYTES:
@@ -101,15 +96,12 @@ def load(path: str | os.PathLike) -> list[dict]:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
                 media_names = _checked_media_names(archive)
-                messages = _checked_messages(_unpacked_text(archive))
+                messages = _messages_in(_unpacked_text(archive))
                 return _with_unpacked_files(archive, media_names, messages, Path(folder))
     except (SessionError, MediaError):
         raise
     except _DAMAGED as error:
         raise SessionError(NOT_OURS) from error
-
-
-# ---- the zip --------------------------------------------------------------------------------------------------------
 
 
 def _media_name(kind: str, path: Path) -> str:
@@ -183,76 +175,19 @@ def _with_unpacked_files(
         return name
 
     for message in messages:
-        _with_files(message, unpack_and_open)
+        with_files(message, unpack_and_open)
     paths = {name: save_file_to_cache(path, get_upload_folder()) for name, path in opened.items()}
-    return [_with_files(message, lambda _, name: paths[name]) for message in messages]
+    return [with_files(message, lambda _, name: paths[name]) for message in messages]
 
 
-# ---- the conversation -----------------------------------------------------------------------------------------------
-
-
-def _with_files(message: dict, renamed: Callable[[str, str], str]) -> dict:
-    """A copy of `message` without what is not to be saved, and with `renamed(kind, file)` for each of its files."""
-    if message["role"] == "assistant":
-        copy = {key: message[key] for key in ("role", "content", "note") if key in message}
-        if "boxed" in message:
-            copy["boxed"] = renamed("image", message["boxed"])
-        return copy
-    content = []
-    for part in content_parts(message):
-        kind = part["type"]
-        said = part[kind] if kind == "text" else renamed(kind, part[kind])
-        content.append({"type": kind, kind: said} | options_of(part))
-    return {"role": message["role"], "content": content}
-
-
-def _checked_messages(text: bytes) -> list[dict]:
-    """What conversation.json holds. Raises SessionError or ValueError where that is no conversation. Whether its files
-    are there is not looked at.
-    """
+def _messages_in(text: bytes) -> list[dict]:
+    """What conversation.json holds. Raises SessionError or ValueError where that is no conversation."""
     outside_strings = _JSON_STRING.sub(b"", text)
-    if sum(map(outside_strings.count, (b"[", b"{", b","))) > MAX_JSON_ENTRIES:
-        raise SessionError(NOT_OURS)
-    found = json.loads(text)
-    messages = found.get("messages") if isinstance(found, dict) else None
-    if not messages or not isinstance(messages, list):
-        raise SessionError(NOT_OURS)
-    if len(messages) > MAX_MESSAGES:
-        raise SessionError(TOO_LARGE)
-    if not all(map(_is_message, messages, itertools.cycle(ROLES))):
-        raise SessionError(NOT_OURS)
-    json.dumps(messages, ensure_ascii=False).encode()  # half a character cannot be shown: ValueError
-    return messages
-
-
-def _is_message(message, role: str) -> bool:
-    if not isinstance(message, dict) or message.get("role") != role or "content" not in message:
-        return False
-    return _is_answer(message) if role == "assistant" else _is_question(message)
-
-
-def _is_answer(message: dict) -> bool:
-    has_known_keys = message.keys() <= {"role", "content", "note", "boxed"}
-    return (
-        has_known_keys
-        and all(isinstance(value, str) for value in message.values())
-        and len(message.get("note", "")) <= MAX_NOTE
-    )
-
-
-def _is_question(message: dict) -> bool:
-    """With as much in it as the page takes."""
-    content = message["content"]
-    if message.keys() != {"role", "content"} or not isinstance(content, list) or not content:
-        return False
-    if not all(map(_is_part, content)):
-        return False
-    texts = [part["text"] for part in content if part["type"] == "text"]
-    return len(content) - len(texts) <= MAX_FILES and sum(map(len, texts)) <= MAX_CHARACTERS
-
-
-def _is_part(part) -> bool:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in ("text", *SUFFIXES):
-        return False
-    return part.keys() == {"type", kind, *options_of(part)} and isinstance(part[kind], str)
+    if sum(map(outside_strings.count, (b"[", b"{", b","))) <= MAX_JSON_ENTRIES:
+        match json.loads(text):
+            case {"messages": [_, *_] as messages}:
+                if len(messages) > MAX_MESSAGES:
+                    raise SessionError(TOO_LARGE)
+                if are_messages(messages):
+                    return messages
+    raise SessionError(NOT_OURS)

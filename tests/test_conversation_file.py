@@ -323,7 +323,7 @@ def test_a_first_message_of_the_wrong_shape_is_refused(tmp_path, upload_folder, 
 
 
 @pytest.mark.parametrize("message", [
-    HELLO, answer(7), {"role": "assistant", "content": [text("x")]}, answer("x", note=7), answer("x", note="n" * 5000),
+    HELLO, answer(7), {"role": "assistant", "content": [text("x")]}, answer("x", note=7), answer("x", cut=1),
     answer("x", boxed=[PICTURE]), answer("x", ended=True), {"role": "system", "content": "x"}, {"role": "assistant"},
 ], ids=lambda message: repr(message)[:60])  # fmt: skip
 def test_an_answer_of_the_wrong_shape_is_refused(tmp_path, upload_folder, message):
