@@ -14,10 +14,11 @@ from chat_page.draw_boxes import with_drawn_boxes
 from chat_page.messages import STOPPED, content_of_input
 from chat_page.settings import Settings
 from chat_page.strings import progress_line, stats_line, visible_error
-from chat_session import ChatSession, Progress, Stats
+from chat_session import ChatSession, Progress, SessionError, Stats
 
 POLL_S = 0.1  # between two looks at what is new, and whether the visitor pressed Stop
 ASKED = "…"  # below an answer of which nothing is known yet
+NOT_CUT = "This answer is complete."
 
 
 def with_question(before: list[dict], index: int, message: dict) -> list[dict]:
@@ -30,7 +31,9 @@ def with_question(before: list[dict], index: int, message: dict) -> list[dict]:
 
 
 def with_continuation(before: list[dict]) -> list[dict]:
-    """`before` with its last answer, which was cut, going on."""
+    """`before` with its last answer, which was cut, going on. Raises SessionError where none was."""
+    if not before or not before[-1].get("cut"):
+        raise SessionError(NOT_CUT)
     return [*before[:-1], _unfinished_answer(before[-1]["content"], ASKED)]
 
 

@@ -70,9 +70,6 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
         tab.asked = False  # it still waits for its turn
         return as_if_never_asked(page, tab, history)
 
-    def cache_note():
-        return memory_note(page.session)
-
     # Nothing is cancelled: an answer ends by itself, and one that still waits finds its question taken back. Cancelled,
     # an answer could have text on its way that comes after "Stopped.".
     page.input.stop(stop, [page.tab, page.history], page.conversation, **IMMEDIATELY)
@@ -93,7 +90,7 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
         for event, was_typed in ((control.input, "true"), (control.change, "false")):
             event(None, control, js=f"(value) => keepSetting({index}, value, {was_typed})", trigger_mode="multiple")
     for answer in answers:
-        answer.then(cache_note, None, page.cache, **IMMEDIATELY)
+        answer.then(lambda: memory_note(page.session), None, page.cache, **IMMEDIATELY)
 
 
 def end_answer(tab: TabState) -> None:

@@ -7,6 +7,7 @@ A question is shown at once; then its answer waits for its turn. So each has two
 conversation and needs no model, the second is the same for all and answers what the conversation ends with.
 """
 
+import html
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,12 @@ from chat_page.answering import is_growing, stream_conversation, with_continuati
 from chat_page.layout import ChatPage, notice_update
 from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty, unusable, value_of_input
 from chat_page.prefetch import TabState, prefetch, wait_for_end
-from chat_page.render import unescape
 from chat_page.settings import Settings, predicted_cost
 from chat_page.strings import NOTICE_S, visible_error
 from chat_session import ChatSession, SessionError
 from session.media import kind_of
 
-UNCHANGED = gr.skip()  # for a component that stays as it is
+NOTHING = gr.skip()  # every output stays as it is
 IMMEDIATELY = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # for what takes no time
 # The same for what may have to tell of a problem: outside the queue, Gradio has no way to bring it to the page.
 TELLING = {**IMMEDIATELY, "queue": True, "concurrency_limit": None}
@@ -33,35 +33,32 @@ MAX_PREFETCHING = 8  # tabs at a time; they take turns
 MAX_PREDICTING = 4  # costs at a time; who finds no place in PREDICTING_S sees the cost of before
 PREDICTING_S = 1.0
 STORE_S = 1.0  # between two times that the browser stores an answer that grows
-NOTHING = (UNCHANGED,) * 6  # for `page.conversation`
 STILL_WRITING = "An answer is being written. Stop it first, with Esc."
 
 
 def conversation_values(
-    page: ChatPage, tab: TabState, history: list[dict], notice: str | None = None, input_value=UNCHANGED
-) -> tuple:
-    """Values of `page.conversation`; without a notice, the last one stays. input_value: for the input box, its pages
-    too. While an answer grows, the browser stores it now and then.
+    page: ChatPage, tab: TabState, history: list[dict], notice: str | None = None, input_value: dict | None = None
+) -> dict:
+    """Values for `page.conversation`; without a notice or an input_value, the last one stays. While an answer grows,
+    the browser stores it now and then.
     """
-    stored, now = UNCHANGED, time.monotonic()
+    values, now = {page.history: history, page.chatbot: page.show(history)}, time.monotonic()
     if not is_growing(history) or now - tab.stored_at > STORE_S:
-        stored, tab.stored_at = page.browser.to_store(history, tab.visitor), now
-    told = UNCHANGED if notice is None else notice_update(notice)
-    pages = UNCHANGED if input_value is UNCHANGED else input_value["pages"]
-    return history, page.show(history), input_value, pages, stored, told
+        values[page.stored], tab.stored_at = page.browser.to_store(history, tab.visitor), now
+    if notice is not None:
+        values[page.notice] = notice_update(notice)
+    if input_value is not None:
+        values |= {page.input: input_value, page.pages: input_value["pages"]}
+    return values
 
 
-def question_back(tab: TabState, history: list[dict]):
-    """For the input box: the question that `history` ends with, where the visitor has not typed another since."""
-    return input_of_question(history, len(history) - 2) if is_empty(tab.in_input) else UNCHANGED
-
-
-def as_if_never_asked(page: ChatPage, tab: TabState, history: list[dict]) -> tuple:
-    """Without the question that `history` ends with; one that was new is back in the input box."""
+def as_if_never_asked(page: ChatPage, tab: TabState, history: list[dict]) -> dict:
+    """Without the question that `history` ends with. One that was new is back in the input box, where the visitor has
+    not typed another since.
+    """
     is_new = len(tab.previous) == len(history) - 2
-    return conversation_values(
-        page, tab, tab.previous, input_value=question_back(tab, history) if is_new else UNCHANGED
-    )
+    question = input_of_question(history, len(history) - 2) if is_new and is_empty(tab.in_input) else None
+    return conversation_values(page, tab, tab.previous, input_value=question)
 
 
 def connect_questions(page: ChatPage) -> list:
@@ -71,7 +68,7 @@ def connect_questions(page: ChatPage) -> list:
     Returns the events that answer them, so that others can follow them.
     """
 
-    def put(tab: TabState, history, stored, asked: Callable[[list[dict]], list[dict]], input_value=UNCHANGED):
+    def put(tab: TabState, history, stored, asked: Callable[[list[dict]], list[dict]], input_value=None):
         """Shows at once what `asked` makes of the conversation, where this tab has no answer on its way."""
         before, notice = page.browser.restored(history, stored)
         if tab.asked or (tab.answering and not wait_for_end(tab)):
@@ -83,7 +80,7 @@ def connect_questions(page: ChatPage) -> list:
             gr.Warning(str(error), duration=NOTICE_S)
             return NOTHING
         tab.previous, tab.asked = before, True
-        if input_value is not UNCHANGED:  # the browser tells it only later
+        if input_value is not None:  # the browser tells it only later
             tab.in_input = input_value
         return conversation_values(page, tab, history, notice, input_value)
 
@@ -102,15 +99,13 @@ def connect_questions(page: ChatPage) -> list:
         return again(tab, history, stored, event.index)
 
     def edit(event: gr.EditData, tab: TabState, history, stored):
-        return again(tab, history, stored, event.index, text=unescape(event.value))
+        return again(tab, history, stored, event.index, text=html.unescape(event.value))
 
     def example(event: gr.SelectData, tab: TabState):
         return put(tab, [], None, lambda _: with_question([], 0, page.examples[event.index]))
 
     def go_on(tab: TabState, history, stored):
-        before, _ = page.browser.restored(history, stored)
-        was_cut = before and before[-1].get("cut")
-        return put(tab, history, stored, with_continuation) if was_cut else NOTHING
+        return put(tab, history, stored, with_continuation)
 
     def answer(request: gr.Request, tab: TabState, history, *settings):
         if not tab.asked:  # it was taken back meanwhile
@@ -154,29 +149,26 @@ def connect_typing(page: ChatPage) -> None:
 
     predicting = threading.BoundedSemaphore(MAX_PREDICTING)
 
-    def look(
-        request: gr.Request, box: dict | None, pages: str, before: list[dict], tab: TabState, *settings
-    ) -> tuple:
+    def look(request: gr.Request, box: dict | None, pages: str, before: list[dict], tab: TabState, *settings) -> dict:
         """A file that cannot be used leaves the box at once, and why is said; the others stay. A document's pages can
         be chosen.
         """
-        value = tab.in_input = value_of_input(box, pages)
-        choice = UNCHANGED
+        value, shown = value_of_input(box, pages), {}
+        tab.in_input = value
         if value["files"] != tab.files_checked:
             problems = unusable(value)
             tab.files_checked = [path for path in value["files"] if path not in problems]
             if problems:
-                return UNCHANGED, UNCHANGED, *leave_out(problems, value)
+                return leave_out(problems, value)
             has_document = any(kind_of(path) == "document" for path in value["files"])
-            choice = gr.update(visible=True) if has_document else gr.update(visible=False, value="")
-        if not predicting.acquire(timeout=PREDICTING_S):
-            return UNCHANGED, choice, UNCHANGED, UNCHANGED
-        try:
-            values = Settings.from_controls(page.session, *settings)
-            cost = predicted_cost(page.session, before, value, values, tab.asks_from(request))
-            return cost, choice, UNCHANGED, UNCHANGED
-        finally:
-            predicting.release()
+            shown[page.pages] = gr.update(visible=True) if has_document else gr.update(visible=False, value="")
+        if predicting.acquire(timeout=PREDICTING_S):
+            try:
+                values = Settings.from_controls(page.session, *settings)
+                shown[page.cost] = predicted_cost(page.session, before, value, values, tab.asks_from(request))
+            finally:
+                predicting.release()
+        return shown or NOTHING
 
     def encode(
         request: gr.Request, box: dict | None, pages: str, before: list[dict], tab: TabState, *settings
@@ -184,16 +176,16 @@ def connect_typing(page: ChatPage) -> None:
         values = Settings.from_controls(page.session, *settings)
         yield from prefetch(page.session, value_of_input(box, pages), before, tab, values, tab.asks_from(request))
 
-    def tell_damaged(tab: TabState) -> tuple:
+    def tell_damaged(tab: TabState) -> dict:
         """Of files that were opened now. Not an output of `encode`, which would hold the box meanwhile."""
         problems = {path: problem for path, problem in tab.damaged.items() if path in tab.in_input["files"]}
         tab.damaged = {}
-        return leave_out(problems, tab.in_input) if problems else (UNCHANGED, UNCHANGED)
+        return leave_out(problems, tab.in_input) if problems else NOTHING
 
-    def leave_out(problems: dict[str, str], value: dict) -> tuple:
+    def leave_out(problems: dict[str, str], value: dict) -> dict:
         """The input box without files that cannot be used, and a notice that says why."""
         files = [path for path in value["files"] if path not in problems]
-        return {**value, "files": files}, notice_update(" ".join(problems.values()))
+        return {page.input: {**value, "files": files}, page.notice: notice_update(" ".join(problems.values()))}
 
     inputs = [page.input, page.pages, page.history, page.tab, *page.settings]
     *_, visual_tokens, video_frames = page.settings
@@ -224,8 +216,9 @@ def add_endpoint(page: ChatPage) -> None:
         video_frames: str, the most of each video: "Automatic", "Up to 8", and so on up to 256.
         pages: str, of a document, for example "3, 5-7"; "" for the first ones. Returns the answer so far, a str.
         """
-        values = (system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, video_frames)
-        settings = Settings.from_controls(page.session, *values)
+        settings = Settings.from_controls(
+            page.session, system_prompt, temperature, max_tokens, repetition_penalty, seed, visual_tokens, video_frames
+        )
         try:
             asked = with_question(before, len(before), value_of_input(message, pages))
             for history in stream_conversation(

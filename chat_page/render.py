@@ -105,13 +105,8 @@ def escape(text: str) -> str:
     """`text` as HTML that shows it and does nothing else; the Chatbot takes it for HTML even without Markdown.
 
     Only what HTML would read as markup is escaped, because the Chatbot's field for editing a message shows this very
-    string: "Is 1 < 2 in R&D?" stays as it is, "<b>" becomes "&lt;b>".
+    string: "Is 1 < 2 in R&D?" stays as it is, "<b>" becomes "&lt;b>". `html.unescape` undoes it.
     """
     if html.unescape(text) != text:
         text = text.replace("&", "&amp;")
     return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)
-
-
-def unescape(markup: str) -> str:
-    """`escape` undone: the text that a visitor sees in a message that was edited."""
-    return html.unescape(markup)
