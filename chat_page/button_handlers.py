@@ -87,8 +87,9 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
     # By the browser alone: what the server answers could come after the visitor has changed something.
     blocks.load(None, page.settings, page.settings, js=bring_back(page.settings))
     for index, control in enumerate(page.settings):
-        for event, was_typed in ((control.input, "true"), (control.change, "false")):
-            event(None, control, js=f"(value) => keepSetting({index}, value, {was_typed})", trigger_mode="multiple")
+        # Not `change`, which comes when a control is shown, too. "input" alone misses what is pasted, and a reset.
+        by_hand = [getattr(control, name) for name in ("input", "blur", "release") if hasattr(control, name)]
+        gr.on(by_hand, None, control, js=f"(value) => keepSetting({index}, value)", trigger_mode="multiple")
     for answer in answers:
         answer.then(lambda: memory_note(page.session), None, page.cache, **IMMEDIATELY)
 

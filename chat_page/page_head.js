@@ -7,23 +7,18 @@ for (const name of ["getItem", "setItem"]) {
   };
 }
 
-// The settings are one list for all tabs. Each is kept by itself, because they come back one after the other; and before
-// they are back only what was typed counts, because a control that is shown for the first time counts as changed.
-let areBack = false;
+// The settings are one list for all tabs.
 function kept() {
   try {
     const found = JSON.parse(localStorage.getItem(STORED_SETTINGS));
     return Array.isArray(found) ? found : [];
   } catch { return []; }
 }
-window.keepSetting = (index, value, wasTyped) => {
-  if (areBack || wasTyped) localStorage.setItem(STORED_SETTINGS, JSON.stringify(Object.assign(kept(), { [index]: value })));
+window.keepSetting = (index, value) => {
+  localStorage.setItem(STORED_SETTINGS, JSON.stringify(Object.assign(kept(), { [index]: value })));
 };
-window.keptSettings = (shown, limits) => {
-  areBack = true;
-  return kept().length ? shown.map((value, index) => {
-    const found = kept()[index], { choices = [found], least, most } = limits[index];
-    if (typeof found !== typeof value || !choices.includes(found)) return value;
-    return least === undefined ? found : Math.min(Math.max(found, least), most);
-  }) : shown;
-};
+window.keptSettings = (shown, limits) => shown.map((value, index) => {
+  const found = kept()[index], { choices = [found], least, most } = limits[index];
+  if (typeof found !== typeof value || !choices.includes(found)) return value;
+  return least === undefined ? found : Math.min(Math.max(found, least), most);
+});

@@ -96,10 +96,18 @@ def prefetch(
         in_use = files in (tab.in_input["files"], tab.files_sent)
         return not closed.is_set() and in_use and tab.prefetched == looked_at
 
-    thread = threading.Thread(
-        target=_prepare, args=(session, before, value, settings, wanted, tab, visitor), name="chat page: prefetch",
-        daemon=True,
-    )  # fmt: skip
+    def prepare() -> None:
+        try:
+            messages = settings.asked(before, value)
+            session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
+        except SessionError as error:
+            logger.info("not prefetched: %s", error)
+        except MediaError:
+            tab.damaged = _damaged(session.processor, value, wanted)
+        except Exception as error:
+            logger.exception("prefetching failed", exc_info=error)
+
+    thread = threading.Thread(target=prepare, name="chat page: prefetch", daemon=True)
     thread.start()
     try:
         with contextlib.suppress(SessionError, MediaError, Interrupted):  # of which the thread tells
@@ -111,26 +119,6 @@ def prefetch(
             yield
     finally:
         closed.set()
-
-
-def _prepare(
-    session: ChatSession,
-    before: list[dict],
-    value: dict,
-    settings: Settings,
-    wanted: Callable[[], bool],
-    tab: TabState,
-    visitor: str,
-) -> None:
-    try:
-        messages = settings.asked(before, value)
-        session.prepare(messages, wanted=wanted, max_visual_tokens=settings.visual_tokens, visitor=visitor)
-    except SessionError as error:
-        logger.info("not prefetched: %s", error)
-    except MediaError:
-        tab.damaged = _damaged(session.processor, value, wanted)
-    except Exception as error:
-        logger.exception("prefetching failed", exc_info=error)
 
 
 def _damaged(processor, value: dict, wanted: Callable[[], bool]) -> dict[str, str]:
