@@ -142,7 +142,7 @@ def lay_out(model, session: ChatSession) -> ChatPage:
         label="Input", show_label=False, placeholder="Ask about a picture…", file_count="multiple", submit_btn="Submit",
         stop_btn="Stop", max_plain_text_length=100_000, autofocus=True, elem_id="question",
     )  # fmt: skip
-    with gr.Row(elem_classes="tools"):
+    with gr.Row(elem_id="tools"):
         clear = gr.Button("Clear", size="sm")
         save = gr.Button("Save conversation", size="sm")
         save_text = gr.Button("Save as Markdown", size="sm")

@@ -111,7 +111,7 @@ def controls(session: ChatSession) -> list[gr.components.Component]:
         ),
         gr.Radio(
             list(VIDEO_FRAMES), value=AUTOMATIC, label="Video frames",
-            info=f"Automatic sees two a second, up to {MAX_FRAMES}. Fewer are faster, more show what is short.",
+            info=f"Two a second, Automatic up to {MAX_FRAMES}. Fewer are faster, more are for long videos.",
         ),
     ]  # fmt: skip
 

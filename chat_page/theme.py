@@ -25,25 +25,9 @@ def _text_of(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-CSS = """
-/* Gradio's own greys for lines of text and for borders are too pale to be seen by everybody. */
-.gradio-container, #lightbox { --quiet-color: var(--neutral-600); --line: var(--neutral-500); }
-.dark .gradio-container, .gradio-container.dark { --quiet-color: var(--neutral-300); --line: var(--neutral-500); }
-.quiet, .quiet * { font-size: var(--text-sm) !important; color: var(--quiet-color) !important; }
-.notice { border-radius: 8px; padding: 10px 14px !important; background: var(--color-accent-soft); }
-.upload-button { width: auto !important; }
-.upload-button svg { width: 20px; }
-.upload-button::after { content: "Upload"; padding-left: 4px; }
-.submit-button { color: white !important; background: var(--primary-600) !important; }
-.message { overflow-wrap: anywhere; }
-.message .md { white-space: pre-wrap; }
-.message small { display: block; margin-top: 6px; color: var(--quiet-color); }
-@media (max-width: 600px) {
-  .upload-button::after { content: none; }
-}
-""" + _text_of("page.css") + _text_of("answers.css")
-
+# Not by Gradio's `css`, which takes the commas of ":is(a, b)" for ends of selectors.
 HEAD = (
+    f"<style>{_text_of('page.css')} {_text_of('answers.css')}</style>"
     f'<script>{{ const STORED_IN_TAB = "{STORED_IN_TAB}", STORED_SETTINGS = "{STORED_SETTINGS}"; '
     f"{_text_of('page_head.js')} }}</script>"
 )
@@ -65,7 +49,6 @@ LAUNCH = {
         block_title_text_color="*primary_700",
         body_text_color_subdued="*neutral_600",
     ),
-    "css": CSS,
     "head": HEAD,
     "favicon_path": HERE / "icon.png",
 }

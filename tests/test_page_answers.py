@@ -56,6 +56,8 @@ def test_answers_are_typeset_and_fit_the_window(visit, page, session, window):
     answers = visitor.conversation.locator(".answer")
     table, lists, code, latex, arabic, hostile, unbroken = (answers.nth(number) for number in range(len(TYPESET)))
     assert table.locator("table tr").count() == 4 and table.locator("strong").first.inner_text() == "thing by thing"
+    aligned = "cells => cells.map((cell) => getComputedStyle(cell).textAlign)"
+    assert table.locator("th").evaluate_all(aligned) == ["start", "center", "right", "right"]
     assert lists.locator("ol ul li").count() == 2
     assert code.locator("pre").first.evaluate("e => getComputedStyle(e).fontFamily") == "ui-monospace, monospace"
     assert latex.locator(".katex").count() == 10 and latex.locator(".katex-display").count() == 3

@@ -286,6 +286,19 @@ def test_the_settings_tell_what_a_picture_costs_and_the_next_answer_heeds_them(v
     assert "system\nSpeak like a pirate.<|im_end|>" in last_prompt(model)
 
 
+def test_the_cost_that_is_predicted_changes_with_the_frames_of_a_video(visitor, model, tmp_path):
+    visitor.tab.get_by_role("button", name="Settings").click()
+    visitor.upload(write_video(tmp_path / "clip.webm", brightening(100), codec="libvpx-vp9"))  # of 12 seconds
+    cost = visitor.tab.get_by_text(re.compile(r"\d+ visual tokens"))
+    cost.wait_for()
+    usual = cost.inner_text()
+    visitor.tab.get_by_label("Up to 8", exact=True).click()
+    visitor.tab.get_by_text(" 16 visual tokens").wait_for()  # 4 for two frames
+    assert "16 visual tokens" not in usual
+    visitor.tab.get_by_label("Automatic").click()
+    visitor.tab.get_by_text(usual).wait_for()
+
+
 def test_the_second_visitor_sees_a_place_in_the_queue(visit, page, model):
     model.begin(echo(PROCESSOR), gated=True)
     first, second = visit(page.local_url), visit(page.local_url)

@@ -60,8 +60,8 @@ def stopped(visitor) -> None:
 # Buttons and fields in the window: those that are too small, and those whose middle belongs to another.
 TARGETS = """least => [...document.querySelectorAll("button, textarea, input, a")].filter((target) => {
   const { width, height, left, top } = target.getBoundingClientRect(), x = left + width / 2, y = top + height / 2;
-  const log = document.querySelector("[role=log]"), bounds = log.getBoundingClientRect();
-  const scrolledAway = log.contains(target) && (top < bounds.top || top + height > bounds.bottom);
+  const bounds = target.closest("[role=log], .thumbnails")?.getBoundingClientRect();
+  const scrolledAway = bounds && (top < bounds.top || top + height > bounds.bottom || left + width > bounds.right);
   if (!target.checkVisibility() || !width || scrolledAway || target.closest(".example, table")) return false;
   const there = document.elementFromPoint(x, y);
   return height < least || width < least || !(target.contains(there) || there?.contains(target));
@@ -98,10 +98,14 @@ def test_the_conversation_has_the_window(visit, page, session, size, share, colo
 def test_a_low_window_has_room_for_settings_files_and_the_input_box(visit, page, session, tmp_path, size, colours):
     visitor = in_window(visit, page, size, color_scheme=colours)
     Image.new("RGB", (248, 350)).save(tmp_path / "letter.pdf")
-    visitor.upload(picture(tmp_path / "1.png"), tmp_path / "letter.pdf")
+    visitor.upload(*[picture(tmp_path / f"{number}.png") for number in range(7)], tmp_path / "letter.pdf")
     visitor.tab.get_by_placeholder("Pages, such as").wait_for()
     assert visitor.tab.evaluate(TARGETS, 24) == []
-    assert visitor.conversation.bounding_box()["height"] >= 0.25 * size[1]  # while all of this stands below it
+    assert visitor.conversation.bounding_box()["height"] >= 0.5 * size[1]  # while all of this stands below it
+    last = visitor.tab.locator("#question").get_by_role("button", name="Remove").last
+    last.scroll_into_view_if_needed()  # files are one line, which scrolls
+    last.click(trial=True)
+    assert visitor.input.bounding_box()["width"] >= 150
     visitor.tab.get_by_role("button", name="Settings").click()
     panel = visitor.tab.locator("#settings")
     box, field = panel.bounding_box(), visitor.input.bounding_box()
@@ -202,7 +206,10 @@ def test_a_video_shows_its_length_and_the_frames_that_were_seen(visitor, session
     session.allow()
     visitor.answers.get_by_text(END).wait_for()
     video = visitor.conversation.get_by_role("button", name="Video, 0:0")
-    visitor.conversation.get_by_text(re.compile(r"▶ 0:0\d")).wait_for()
+    length = visitor.conversation.get_by_text(re.compile(r"▶ 0:0\d"))
+    length.wait_for()
+    badge, shown = length.bounding_box(), video.locator("video").bounding_box()
+    assert badge["height"] < 30 and 0 < shown["y"] + shown["height"] - badge["y"] - badge["height"] < 10
     video.click()
     opened = visitor.tab.get_by_role("dialog")
     opened.locator("video[controls]").wait_for()
