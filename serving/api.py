@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 
+from adapters.connections import bounded
 from adapters.loopback import LOOPBACK
 from adapters.request_guard import HOSTS_VARIABLE, RequestGuard, TrustedNames
 from serving.openai_api import make_api
@@ -43,6 +44,7 @@ def parse(argv) -> argparse.Namespace:
 def serve(args: argparse.Namespace, key: str) -> None:
     """Until Ctrl-C."""
     import uvicorn
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     from chat_session import ChatSession
     from cmd_helper import export_if_needed
@@ -55,9 +57,8 @@ def serve(args: argparse.Namespace, key: str) -> None:
     session.warm_up()
     name = model_name(args.model)
     print(f"{name} answers at http://{args.host}:{args.port}/v1", flush=True)
-    uvicorn.run(
-        guarded(make_api(session, name, key), args.host, key), host=args.host, port=args.port, log_level="warning"
-    )
+    app = guarded(make_api(session, name, key), args.host, key)
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", http=bounded(AutoHTTPProtocol))
 
 
 def guarded(api, host: str, key: str):
