@@ -96,7 +96,7 @@ def load(path: str | os.PathLike) -> list[dict]:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory() as folder:
                 media_names = _checked_media_names(archive)
-                messages = _messages_in(_unpacked_text(archive))
+                messages = _messages_in(archive)
                 return _with_unpacked_files(archive, media_names, messages, Path(folder))
     except (SessionError, MediaError):
         raise
@@ -148,17 +148,6 @@ def _is_ours(entry: zipfile.ZipInfo) -> bool:
     return is_regular_file and is_plainly_packed and is_named_by_us
 
 
-def _unpacked_text(archive: zipfile.ZipFile) -> bytes:
-    """conversation.json. Never `ZipFile.read`: that unpacks all there is, and looks at the stated size afterwards."""
-    with archive.open(TEXT) as packed:
-        return packed.read(MAX_TEXT_BYTES)
-
-
-def _unpack(archive: zipfile.ZipFile, name: str, target: Path) -> None:
-    with archive.open(name) as packed, target.open("wb") as file:
-        shutil.copyfileobj(packed, file, PIECE_BYTES)  # up to the stated size
-
-
 def _with_unpacked_files(
     archive: zipfile.ZipFile, media_names: set[str], messages: list[dict], folder: Path
 ) -> list[dict]:
@@ -170,7 +159,8 @@ def _with_unpacked_files(
             raise MediaError(MISSING)
         if name not in opened:
             opened[name] = folder / Path(name).name
-            _unpack(archive, name, opened[name])
+            with archive.open(name) as packed, opened[name].open("wb") as file:
+                shutil.copyfileobj(packed, file, PIECE_BYTES)  # up to the stated size
             OPENERS[kind](opened[name])
         return name
 
@@ -180,8 +170,10 @@ def _with_unpacked_files(
     return [with_files(message, lambda _, name: paths[name]) for message in messages]
 
 
-def _messages_in(text: bytes) -> list[dict]:
+def _messages_in(archive: zipfile.ZipFile) -> list[dict]:
     """What conversation.json holds. Raises SessionError or ValueError where that is no conversation."""
+    with archive.open(TEXT) as packed:  # `ZipFile.read` unpacks all there is, and looks at the stated size afterwards
+        text = packed.read(MAX_TEXT_BYTES)
     outside_strings = _JSON_STRING.sub(b"", text)
     if sum(map(outside_strings.count, (b"[", b"{", b","))) <= MAX_JSON_ENTRIES:
         match json.loads(text):

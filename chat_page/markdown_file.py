@@ -3,11 +3,10 @@
 Here: the file. Not here: one that can be opened again, with pictures (`chat_page.conversation_file`).
 """
 
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from adapters.gradio_internals import get_upload_folder, save_file_to_cache
+from adapters.gradio_internals import get_upload_folder, save_bytes_to_cache
 from chat_page.conversation_file import NOTHING_YET
 from session.prompt import SessionError, content_parts
 
@@ -18,10 +17,7 @@ def save_as_markdown(history: list[dict]) -> Path:
         raise SessionError(NOTHING_YET)
     now = datetime.now()
     text = "\n".join([f"# Conversation of {now:%Y-%m-%d, %H:%M}\n", *map(_section, history)])
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder, f"conversation-{now:%Y-%m-%d-%H%M}.md")
-        written.write_text(text, encoding="utf-8")
-        return Path(save_file_to_cache(written, get_upload_folder()))
+    return Path(save_bytes_to_cache(text.encode(), f"conversation-{now:%Y-%m-%d-%H%M}.md", get_upload_folder()))
 
 
 def _section(message: dict) -> str:

@@ -2,6 +2,10 @@
 // Runs once, inside a function, when the page is there; MAX_FILES and MAX_FILE_MB are set before it (chat_page/theme.py).
 
 const find = (selector) => document.querySelector(selector);
+const take = (event) => {  // nobody else gets it
+  event.preventDefault();
+  event.stopImmediatePropagation();
+};
 const element = (tag, properties, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -107,22 +111,19 @@ document.addEventListener("dragstart", () => { ownDrag = true; });
 document.addEventListener("dragend", () => { ownDrag = false; });
 document.addEventListener("dragover", (event) => {
   if (!brings(event)) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
+  take(event);
   veil.hidden = false;
 }, true);
 document.addEventListener("dragleave", ({ relatedTarget }) => { if (!relatedTarget) veil.hidden = true; });
 document.addEventListener("drop", (event) => {
   if (!brings(event)) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
+  take(event);
   veil.hidden = true;
   give(event.dataTransfer.files);
 }, true);
 document.addEventListener("paste", (event) => {
   if (!event.clipboardData?.files.length) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
+  take(event);
   give(event.clipboardData.files);
 }, true);
 
@@ -173,7 +174,6 @@ document.addEventListener("keydown", (event) => {
 }, true);
 document.addEventListener("keypress", (event) => {
   if (event.key !== "Enter" || event.shiftKey || !writing || !event.target.matches("#question textarea")) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
+  take(event);
   send(true);
 }, true);

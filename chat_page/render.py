@@ -22,7 +22,8 @@ def render_history(history: list[dict]) -> list[dict]:
     """One entry for each message of a conversation (see `chat_page.messages`), so that the Chatbot numbers them as we
     do.
     """
-    rendered = [{"role": message["role"], "content": _content(message)} for message in history]
+    content_of = {"user": _question, "assistant": _answer}
+    rendered = [{"role": message["role"], "content": content_of[message["role"]](message)} for message in history]
     if history and history[-1].get("cut"):
         rendered[-1]["content"][-1]["text"] += CONTINUE
     return rendered
@@ -34,10 +35,6 @@ def files_shown(history: list[dict]) -> set[str]:
     parts = [part for message in history for part in content_parts(message) if part["type"] != "text"]
     paths = {part[part["type"]] for part in parts}
     return boxed | paths | {preview for part in parts for _, preview in previews_of(part)}
-
-
-def _content(message: dict) -> list[dict]:
-    return [_answer(message)] if message["role"] == "assistant" else _question(message)
 
 
 def _question(message: dict) -> list[dict]:
@@ -80,14 +77,14 @@ def _url(path: str) -> str:
     return f"gradio_api/file={quote(path)}"
 
 
-def _answer(message: dict) -> dict:
+def _answer(message: dict) -> list[dict]:
     """Its text, the picture with boxes where some were drawn, and the line below."""
     text = message["content"]
     source = html.escape(text).replace("\r", "&#13;")  # HTML takes other line ends for its own
     growing = " unfinished" if message.get("unfinished") else ""
     answer = f'<div class="answer{growing}" data-source="{source}">{as_html(text)}</div>'
     boxed = _picture(message["boxed"], "The picture with boxes drawn on it") if message.get("boxed") else ""
-    return _text(f"{answer}{boxed}{_note(message.get('note', ''))}")
+    return [_text(f"{answer}{boxed}{_note(message.get('note', ''))}")]
 
 
 def _note(note: str) -> str:
