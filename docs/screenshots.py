@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from tests.chromium import chromium
 
 FOLDER = Path(__file__).resolve().parent
-DESKTOP = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"}
+DESKTOP = {"viewport": {"width": 1280, "height": 1120}, "color_scheme": "light"}
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "device_scale_factor": 2}
 TIMEOUT_MS = 60_000
 ANIMATION_MS = 1500  # the page's own, after an answer

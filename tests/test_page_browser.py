@@ -73,9 +73,13 @@ class Visitor:
         self.submit(self.questions.get_by_text(question).last)
 
     def submit(self, shows) -> None:
-        """Click Submit until `shows` is there: a click counts for nothing while the last answer is not quite over."""
+        """Click Submit until `shows` is there: a click counts for nothing while the last answer is not quite over, and
+        the button is hidden once a question was taken.
+        """
+        button = self.tab.get_by_text("Submit", exact=True)
         for _ in range(15):
-            self.click("Submit")
+            if button.is_visible():
+                button.click()
             try:
                 return shows.wait_for(timeout=2000)
             except TimeoutError:
