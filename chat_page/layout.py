@@ -36,7 +36,7 @@ from session.documents import MAX_PAGES
 HEADER = """<h1>Chat about pictures</h1><p class="quiet">{}</p>
 <button popovertarget="about">About</button><button popovertarget="settings">Settings</button>"""
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
-FROM_PROGRAMS = "Programs use this page, too: [how](?view=api)."
+FROM_PROGRAMS = "Programs use this page, too: the tutorial's `docs/api.md` says how."
 
 
 class ChatBlocks(GuardedBlocks):

@@ -248,6 +248,15 @@ def test_pictures_come_by_button_by_drag_and_by_paste_and_media_alone_are_a_mess
     assert "pixel_values_videos" in model.calls[-1]
 
 
+def test_examples_show_their_pictures_whole(visitor):
+    picture = visitor.tab.locator(".example img").first
+    picture.wait_for()
+    frames = picture.evaluate(
+        "img => [img, img.parentElement].map(e => e.getBoundingClientRect()).map(box => [box.width, box.height])"
+    )
+    assert frames == [[54, 36]] * 2  # nothing is cut off: the practice model's examples are 3:2
+
+
 def test_an_example_is_asked_with_its_pictures(visitor, model):
     visitor.click("Which picture has a green square?")
     visitor.ends()
