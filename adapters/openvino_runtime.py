@@ -22,7 +22,7 @@ turn_off_library_telemetry()
 import openvino as ov  # noqa: E402
 from openvino import opset13 as opset  # noqa: E402
 
-__all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "has_amx", "opset", "ov"]
+__all__ = ["CancellableModel", "InferenceCancelled", "MappedFile", "has_amx", "largest_weights", "opset", "ov"]
 
 POLL_MS = 20  # between two checks whether the result of an inference is still wanted
 RESET_SIZES = (8, 12)  # rows of the dummy inputs that reset a graph: one of the two differs from the last inputs
@@ -108,10 +108,15 @@ class MappedFile:
     OpenVINO maps it, and at the first inference its CPU plugin unpacks the weights into copies of its own. The mapped
     pages stay with the process, 1.5 GB for an INT4 export of 2B, until the system needs memory for something else. Here
     they are given back before that. On other systems than Linux nothing is done.
+
+    weights: an array in the file, as `largest_weights` finds it. It is held, and with it the place where OpenVINO
+    mapped the file for this model. Another model of the same file has a place of its own, which may be unmapped, and
+    then be anybody's memory, between the look at what is mapped and the call that empties it.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, weights: np.ndarray):
         self._path = str(path.resolve())
+        self._weights = weights
         self._is_unpacked = sys.platform != "linux"
 
     @contextlib.contextmanager
@@ -139,9 +144,15 @@ class MappedFile:
             self._release()
 
     def _release(self) -> None:
-        madvise = ctypes.CDLL(None).madvise
+        madvise, address = ctypes.CDLL(None).madvise, self._weights.ctypes.data
         for line in MEMORY_MAP.read_text(encoding="utf-8", errors="replace").splitlines():
             span, *_, name = line.split(maxsplit=5)
-            if name == self._path:
-                begin, end = (int(address, 16) for address in span.split("-"))
+            begin, end = (int(border, 16) for border in span.split("-"))
+            if name == self._path and begin <= address < end:
                 madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+
+
+def largest_weights(graph: ov.Model) -> np.ndarray:
+    """Of the constants of a graph that has some: as they lie in memory, which is where the file is mapped."""
+    constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
+    return max(constants, key=lambda node: node.get_byte_size()).data

@@ -11,12 +11,13 @@ with VISION_SETTINGS. `model.generate` goes on working.
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from adapters import optimum_intel
-from adapters.openvino_runtime import CancellableModel, InferenceCancelled, MappedFile, opset, ov
+from adapters.openvino_runtime import CancellableModel, InferenceCancelled, MappedFile, largest_weights, opset, ov
 from adapters.qwen_vl import MODEL_TYPES
 from session import amx
 from session.answer import Interrupted
@@ -89,8 +90,8 @@ class VisionLanguageModel:
         self._encoder = optimum_intel.compiled_model(model.vision_embeddings_merger)
         self._cancellable_encoder = CancellableModel(self._encoder, PATCHES, lambda: self.wanted(), self._encode_dummy)
         folder = optimum_intel.model_folder(model)
-        self._encoder_file = MappedFile(folder / "openvino_vision_embeddings_merger_model.bin")
-        self._language_file = MappedFile(folder / "openvino_language_model.bin")
+        self._encoder_file = _mapped_file(folder, "vision_embeddings_merger", model.vision_embeddings_merger)
+        self._language_file = _mapped_file(folder, "language", model.language_model)
 
     def encode(self, block: VisionBlock) -> np.ndarray:
         """Features (1 + DeepStack's layers, visual tokens, hidden) of one picture, or of one temporal slice of a video.
@@ -142,6 +143,11 @@ class VisionLanguageModel:
         vision, grid = self._model.config.vision_config, (1, 2, patches // 2)
         values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         self._encode(torch.zeros(math.prod(grid), values), grid, self._encoder)
+
+
+def _mapped_file(folder: Path, name: str, part) -> MappedFile:
+    """The weights of a part of the model that was loaded from `folder`."""
+    return MappedFile(folder / f"openvino_{name}_model.bin", largest_weights(part.model))
 
 
 def _check_supported(model) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adapters.openvino_runtime import MEMORY_MAP, MappedFile
@@ -38,7 +39,7 @@ def test_pages_are_given_back_meanwhile_and_can_be_read_again(tmp_path):
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         whole = mapped[:]
         assert resident_kb(path) > 900
-        held = MappedFile(path)
+        held = MappedFile(path, np.frombuffer(mapped, np.uint8))
         with pytest.raises(KeyboardInterrupt), held.unpacking():
             raise KeyboardInterrupt  # not all is unpacked
         assert resident_kb(path) == 0
@@ -49,10 +50,23 @@ def test_pages_are_given_back_meanwhile_and_can_be_read_again(tmp_path):
         with held.unpacking():  # all is unpacked
             assert mapped[:] == whole
         assert resident_kb(path) > 900
+        del held  # which would keep the file mapped
+
+
+def test_where_another_model_mapped_the_same_file_nothing_is_given_back(tmp_path):
+    """It may be unmapped at that moment, and something else be there."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"weights " * (1 << 17))
+    with path.open("rb") as file:
+        own, other = (mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) for _ in range(2))
+        assert own[:] == other[:]
+        with MappedFile(path, np.frombuffer(own, np.uint8)).unpacking():
+            pass
+        assert 900 < resident_kb(path) < 1100
 
 
 def test_a_file_that_is_not_there_or_not_mapped_is_no_error(tmp_path):
-    with MappedFile(tmp_path / "missing.bin").unpacking():
+    with MappedFile(tmp_path / "missing.bin", np.zeros(1)).unpacking():
         pass
 
 
