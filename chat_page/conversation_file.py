@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adapters.gradio_internals import get_upload_folder, hash_file, save_file_to_cache
+from adapters.json_size import has_more_entries
 from chat_page.stored_messages import are_messages, with_files
 from session.documents import load_page
 from session.media import MediaError, load_image, load_video
@@ -52,7 +53,6 @@ MISSING = "A picture or a video of this conversation is missing."
 _END_OF_DIRECTORY = struct.Struct("<4s4H2LH")  # signature, two disks, entries here and in all, size, offset, comment
 _LOCATOR_64_BYTES = 20
 
-_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SUFFIX = "|".join(re.escape(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)
 _MEDIA_NAME = re.compile(rf"media/[0-9a-f]{{64}}({_SUFFIX})")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OSError)  # by zip or JSON
@@ -174,8 +174,7 @@ def _messages_in(archive: zipfile.ZipFile) -> list[dict]:
     """What conversation.json holds. Raises SessionError or ValueError where that is no conversation."""
     with archive.open(TEXT) as packed:  # `ZipFile.read` unpacks all there is, and looks at the stated size afterwards
         text = packed.read(MAX_TEXT_BYTES)
-    outside_strings = _JSON_STRING.sub(b"", text)
-    if sum(map(outside_strings.count, (b"[", b"{", b","))) <= MAX_JSON_ENTRIES:
+    if not has_more_entries(text, MAX_JSON_ENTRIES):
         match json.loads(text):
             case {"messages": [_, *_] as messages}:
                 if len(messages) > MAX_MESSAGES:
