@@ -12,21 +12,13 @@ from fastapi import HTTPException
 from adapters import request_body
 from adapters.json_size import has_more_entries
 from adapters.request_body import MAX_ENTRIES, MAX_PARTS, BytesAtOnce, RequestBody
-from tests.fake_model import echoing, fake_processor
 from tests.security.test_queue import Visitor
-from tests.test_gradio_helper import served
+from tests.test_gradio_helper import echo_page as page
 
-PROCESSOR = fake_processor()
+__all__ = ["page"]  # a fixture
+
 A, B = "192.0.2.7", "192.0.2.8"
 MB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def page():
-    model = echoing(PROCESSOR)
-    with served(model) as demo:
-        demo.model = model
-        yield demo
 
 
 @contextlib.contextmanager

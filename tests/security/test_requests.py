@@ -13,7 +13,10 @@ from adapters import request_body, request_guard
 from adapters.request_body import MAX_PARTS
 from adapters.request_guard import HOSTS_VARIABLE, MAX_PAGE_BYTES, TrustedNames
 from tests.fake_model import echoing, fake_processor
+from tests.test_gradio_helper import echo_page as page
 from tests.test_gradio_helper import served
+
+__all__ = ["page"]  # a fixture
 
 PROCESSOR = fake_processor()
 EVIL = "https://evil.example"
@@ -21,14 +24,6 @@ QUESTION = {"data": [{"text": "hi", "files": []}, "", 0, 256, 0, 64]}
 ASKING = ("POST", "gradio_api/call/chat", {"json": QUESTION})
 UPLOADING = ("POST", "gradio_api/upload", {"files": {"files": b"x"}})
 READING = ("GET", "config", {})
-
-
-@pytest.fixture(scope="module")
-def page():
-    model = echoing(PROCESSOR)
-    with served(model) as demo:
-        demo.model = model
-        yield demo
 
 
 def send(page, request, **headers) -> httpx.Response:

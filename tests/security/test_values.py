@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from adapters.client_values import MAX_DEPTH, MAX_ENTRIES, UPLOADED_ONLY, checked
-from tests.fake_model import echoing, fake_processor
-from tests.test_gradio_helper import ask, client_of, prompts, served
+from tests.test_gradio_helper import ask, client_of, prompts
+from tests.test_gradio_helper import echo_page as page
 
-PROCESSOR = fake_processor()
+__all__ = ["page"]  # a fixture
+
 URL = "https://example.com/a.png"
 FILE = {"path": URL, "meta": {"_type": "gradio.FileData"}}
 MESSAGE = {"text": "hi", "files": []}
@@ -29,14 +30,6 @@ VALUES = {
     "another scheme": {"text": "See", "files": [{**FILE, "path": "ftp://example.com/a.png"}]},
     "browser's": {"server": "x", "messages": [["user", FILE]]},
 }
-
-
-@pytest.fixture(scope="module")
-def page():
-    model = echoing(PROCESSOR)
-    with served(model) as demo:
-        demo.model = model
-        yield demo
 
 
 @pytest.fixture
