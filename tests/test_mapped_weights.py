@@ -1,6 +1,7 @@
 """Weight files that OpenVINO has unpacked do not stay in memory a second time."""
 
 import mmap
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -70,12 +71,13 @@ def test_a_file_that_is_not_there_or_not_mapped_is_no_error(tmp_path):
         pass
 
 
-def test_a_session_lets_go_of_what_it_unpacked(int4_dir, processor):
+def test_a_session_lets_go_of_what_it_unpacked(int4_dir, processor, tmp_path):
     from optimum.intel.openvino import OVModelForVisualCausalLM
 
-    model = OVModelForVisualCausalLM.from_pretrained(str(int4_dir), device="CPU", compile=False)
+    folder = shutil.copytree(int4_dir, tmp_path / "mapped by this test alone")
+    model = OVModelForVisualCausalLM.from_pretrained(str(folder), device="CPU", compile=False)
     session = ChatSession(model, processor)
-    files = [int4_dir.resolve() / f"openvino_{name}_model.bin" for name in ("language", "vision_embeddings_merger")]
+    files = [folder.resolve() / f"openvino_{name}_model.bin" for name in ("language", "vision_embeddings_merger")]
     assert all(f"{file}\n" in MEMORY_MAP.read_text() for file in files)
     session.warm_up()
     assert [resident_kb(file) for file in files] == [0, 0]
