@@ -30,7 +30,7 @@ lab: setup  ## open the notebook in Jupyter Lab
 	$(VENV_PYTHON) -m jupyter lab qwen2-vl.ipynb
 
 test: setup-tests  ## run every test but those of serving/, the notebooks' cells included
-	$(VENV_PYTHON) -m pytest tests --nbval-lax --nbval-current-env qwen2-vl.ipynb docs/how-it-works.ipynb
+	$(VENV_PYTHON) -m pytest -n 2 --dist loadfile tests --nbval-lax --nbval-current-env qwen2-vl.ipynb docs/how-it-works.ipynb
 
 test-serve: setup-serve setup-tests  ## run the tests of serving/: replicas, nodes and clients that fail
 	$(VENV_PYTHON) -m pytest tests/serving
