@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import re
@@ -230,10 +231,17 @@ def growth_rows() -> list[dict]:
     return [{"engine": engine, "kind": kind, "size": size, **figures} for engine, kind, size in asked]
 
 
-def test_growth_asks_every_engine_about_pictures_and_videos(int4_dir, tmp_path):
+def in_this_process(command: str, arguments: list) -> dict:
+    """For `processes.in_own_process`, which imports everything anew; that it works is what `measured` shows."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        main([command, *map(str, arguments)])
+    return json.loads(printed.getvalue().splitlines()[-1])
+
+
+def test_growth_asks_every_engine_about_pictures_and_videos(int4_dir, tmp_path, monkeypatch, capsys):
     path = tmp_path / "rows.json"
-    done = run("growth", int4_dir, "--sides", "112,224", "--frames", "2", "--json", path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(growth, "in_own_process", in_this_process)
+    assert main(["growth", str(int4_dir), "--sides", "112,224", "--frames", "2", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())["rows"]
     assert [(row["engine"], row["kind"], row["size"]) for row in rows] == [
         (engine, kind, size)
@@ -245,7 +253,8 @@ def test_growth_asks_every_engine_about_pictures_and_videos(int4_dir, tmp_path):
     assert all(tokens["generate", size] == tokens["session", size] for size in (112, 224, 2))
     assert tokens["session", 224] - tokens["session", 112] == 64 - 16, "visual tokens, and nothing else"
     assert tokens["session", 2] == tokens["session", 224], "one pair of frames of 224 × 224 pixels"
-    assert "112 × 112" in done.stdout and "2 frames" in done.stdout
+    printed = capsys.readouterr().out
+    assert "112 × 112" in printed and "2 frames" in printed
 
 
 def test_growth_ends_where_an_engine_is_too_slow_or_cannot(monkeypatch):
