@@ -47,6 +47,10 @@ LAUNCH = {
         # darker than Soft's own, so that everybody can read them
         block_info_text_color="*neutral_600",
         block_title_text_color="*primary_700",
+        block_title_text_color_dark="*primary_300",
+        block_title_background_fill="none",
+        block_title_background_fill_dark="none",
+        block_title_padding="0",
         body_text_color_subdued="*neutral_600",
     ),
     "head": HEAD,

@@ -144,6 +144,12 @@ CONTRAST = """(element, of) => {
 }"""
 
 
+FRAME = """field => {
+  while (getComputedStyle(field).borderTopWidth === "0px") field = field.parentElement;
+  return field;
+}"""
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_what_is_to_be_read_and_pressed_stands_out(visit, page, session, colours):
     visitor = in_window(visit, page, LAPTOP, color_scheme=colours)
@@ -153,6 +159,12 @@ def test_what_is_to_be_read_and_pressed_stands_out(visit, page, session, colours
         button = visitor.tab.get_by_role("button", name=name, exact=False).first
         assert button.evaluate(CONTRAST, "text") >= 4.5, name
         assert button.evaluate(CONTRAST, "border") >= 3, name
+    visitor.tab.get_by_role("button", name="Settings").click()
+    fields = visitor.tab.locator("#settings :is(textarea, [type=number], [type=radio]:not(:checked))")
+    assert fields.count() > 8
+    for field in fields.all():
+        frame = field.evaluate_handle(FRAME)  # that of a slider's number is around its button, too
+        assert frame.evaluate(CONTRAST, "border") >= 3, field.evaluate("field => field.outerHTML")
 
 
 def test_settings_and_about_open_over_the_conversation_and_do_not_move_it(visitor, page):
