@@ -44,11 +44,13 @@ document.addEventListener("scroll", ({ target: log }) => {
   if (atEnd !== following && (atEnd || log.scrollTop < top)) follow(atEnd);
   top = log.scrollTop;
 }, true);
-document.addEventListener("load", ({ target }) => following && conversation()?.contains(target) && follow(true), true);
+// By pictures that load, files in the input box, a phone's keyboard.
+const resized = new ResizeObserver(() => following && !conversation().querySelector("textarea") && follow(true));
 new MutationObserver((changes) => {
   const log = conversation();
   if (!log || !changes.some(({ target }) => log.contains(target))) return;
   if (!newWords.isConnected) log.after(newWords);
+  [log, ...log.children].forEach((part) => resized.observe(part));
   // Gradio's names for messages would have screen readers read their HTML.
   log.querySelectorAll("[data-testid][aria-label]").forEach((message) => message.removeAttribute("aria-label"));
   const edited = log.querySelector("textarea");

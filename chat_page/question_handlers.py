@@ -47,9 +47,17 @@ def conversation_values(
         values[page.stored], tab.stored_at = page.browser.to_store(history, tab.visitor), now
     if notice is not None:
         values[page.notice] = notice_update(notice)
-    if input_value is not None:
-        values |= {page.input: input_value, page.pages: input_value["pages"]}
+    if input_value is not None:  # the browser tells of a new text only, and later
+        tab.in_input, tab.files_checked = input_value, input_value["files"]
+        values |= {
+            page.input: input_value,
+            page.pages: gr.update(value=input_value["pages"], visible=_has_document(input_value)),
+        }
     return values
+
+
+def _has_document(value: dict) -> bool:
+    return any(kind_of(path) == "document" for path in value["files"])
 
 
 def as_if_never_asked(page: ChatPage, tab: TabState, history: list[dict]) -> dict:
@@ -80,8 +88,6 @@ def connect_questions(page: ChatPage) -> list:
             gr.Warning(str(error), duration=NOTICE_S)
             return NOTHING
         tab.previous, tab.asked = before, True
-        if input_value is not None:  # the browser tells it only later
-            tab.in_input = input_value
         return conversation_values(page, tab, history, notice, input_value)
 
     def ask(box: dict | None, pages: str, tab: TabState, history, stored):
@@ -160,8 +166,7 @@ def connect_typing(page: ChatPage) -> None:
             tab.files_checked = [path for path in value["files"] if path not in problems]
             if problems:
                 return leave_out(problems, value)
-            has_document = any(kind_of(path) == "document" for path in value["files"])
-            shown[page.pages] = gr.update(visible=True) if has_document else gr.update(visible=False, value="")
+            shown[page.pages] = gr.update(visible=True) if _has_document(value) else gr.update(visible=False, value="")
         if predicting.acquire(timeout=PREDICTING_S):
             try:
                 values = Settings.from_controls(page.session, *settings)

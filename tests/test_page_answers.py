@@ -75,6 +75,25 @@ def test_answers_are_typeset_and_fit_the_window(visit, page, session, window):
     assert [text for text in blocked if "Content Security Policy" in text] == []
 
 
+ENDS = """line => {
+  const place = (begin) => {
+    const letter = document.createRange(), text = line.firstChild;
+    letter.setStart(text, begin < 0 ? text.length + begin : begin);
+    letter.setEnd(text, letter.startOffset + 1);
+    return letter.getBoundingClientRect().left;
+  };
+  return [place(0), place(-1)];
+}"""
+
+
+def test_questions_read_from_right_to_left_as_well(visit, page, session):
+    visitor = visit(page.local_url)
+    ask(visitor, "هل هذه (Qwen2-VL) قطة؟")
+    first, last = visitor.questions.locator(".md").evaluate(ENDS)
+    assert first > last
+    assert visitor.input.evaluate("field => getComputedStyle(field).unicodeBidi") == "plaintext"  # while it is typed
+
+
 def test_links_open_elsewhere_and_tell_nothing(visit, page, session):
     visitor = visit(page.local_url)
     ask(visitor, "lists")
@@ -134,6 +153,19 @@ def test_whoever_scrolls_up_is_left_alone_and_at_the_end_the_page_follows_again(
     visitor.tab.wait_for_timeout(200)
     written(100)
     assert log.evaluate(POSITION)[1] < 2
+
+
+def test_the_end_of_the_conversation_stays_in_view_while_the_input_box_grows(visit, page, session, tmp_path):
+    visitor = visit(page.local_url, **DESKTOP)
+    ask(visitor, "lists", "table")
+    assert visitor.conversation.evaluate(POSITION)[1] < 2
+    Image.new("RGB", (336, 224), "white").save(tmp_path / "white.png")
+    visitor.upload(tmp_path / "white.png")
+    visitor.tab.wait_for_timeout(200)
+    assert visitor.conversation.evaluate(POSITION)[1] < 2
+    visitor.tab.set_viewport_size({"width": 1280, "height": 600})
+    visitor.tab.wait_for_timeout(200)
+    assert visitor.conversation.evaluate(POSITION)[1] < 2
 
 
 # ---- the end of an answer -------------------------------------------------------------------------------------------

@@ -123,6 +123,16 @@ def test_a_low_window_has_room_for_settings_files_and_the_input_box(visit, page,
                                 "&& /auto|scroll/.test(getComputedStyle(e).overflowY)).map((e) => e.role)") == ["log"]
 
 
+@pytest.mark.parametrize("size", [LAPTOP, PHONE, LYING, ZOOMED], ids=["laptop", "phone", "phone on its side", "200 %"])
+def test_a_long_question_leaves_room_for_the_conversation_and_the_buttons(visit, page, session, size):
+    visitor = in_window(visit, page, size)
+    visitor.input.fill("\n".join(map(str, range(40))))
+    assert visitor.conversation.bounding_box()["height"] >= 0.35 * size[1]
+    assert visitor.tab.evaluate(TARGETS, 24) == []
+    bottom = visitor.tab.get_by_text("Open conversation…").bounding_box()
+    assert bottom["y"] + bottom["height"] <= size[1]
+
+
 # WCAG's ratio of an element's colour, or that of its border or placeholder, to what is behind it.
 CONTRAST = """(element, of) => {
   const parse = (colour) => {
@@ -167,12 +177,16 @@ def test_what_is_to_be_read_and_pressed_stands_out(visit, page, session, colours
         assert frame.evaluate(CONTRAST, "border") >= 3, field.evaluate("field => field.outerHTML")
 
 
-def test_settings_and_about_open_over_the_conversation_and_do_not_move_it(visitor, page):
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_settings_and_about_open_over_the_conversation_and_do_not_move_it(visit, page, session, size):
+    visitor = in_window(visit, page, size)
     place = visitor.conversation.bounding_box()
     for name, inside in (("About", "They are deleted there after a day."), ("Settings", "Temperature")):
         visitor.tab.get_by_role("button", name=name, exact=False).first.click()
         visitor.tab.get_by_text(inside).first.wait_for()
         assert visitor.conversation.bounding_box() == place
+        panel = visitor.tab.locator(":popover-open").bounding_box()
+        assert panel["y"] >= place["y"] and panel["y"] + panel["height"] <= place["y"] + place["height"] + 1
         visitor.tab.keyboard.press("Escape")
         visitor.tab.get_by_text(inside).first.wait_for(state="hidden")
 
@@ -230,6 +244,8 @@ def test_a_video_shows_its_length_and_the_frames_that_were_seen(visitor, session
     opened.locator("video[controls]").wait_for()
     times = opened.locator("figcaption").all_inner_texts()
     assert len(times) == 8 and times[0] == "0.0 s"
+    strip = opened.locator(".seen").evaluate("e => [e.getBoundingClientRect().left, e.scrollWidth - e.clientWidth]")
+    assert strip[0] >= 0 and strip[1] == 0  # all of them side by side
     assert opened.locator("figure img").first.evaluate(LARGEST)["height"] > 0
     opened.get_by_role("button", name="Close").click()
     opened.wait_for(state="hidden")
@@ -283,6 +299,27 @@ def test_pages_of_a_document_and_frames_of_a_video_are_chosen(visitor, session, 
     visitor.press("Undo")
     visitor.in_box(2)
     assert choice.input_value() == "2, 9, 10"
+
+
+def test_no_pages_are_asked_for_where_no_document_is_left(visitor, session, tmp_path):
+    Image.new("RGB", (248, 350)).save(tmp_path / "letter.pdf")
+    choice = visitor.tab.get_by_placeholder("Pages, such as")
+    for leave in (lambda: visitor.click("Clear"), lambda: visitor.submit(visitor.conversation.locator(".document"))):
+        visitor.upload(tmp_path / "letter.pdf")
+        choice.wait_for()
+        leave()
+        choice.wait_for(state="hidden")
+        visitor.tab.locator("#question input[type=file]").evaluate("picker => { picker.value = ''; }")
+
+
+EDGES = "of => { const { left, right } = of.getBoundingClientRect(); return [Math.round(left), Math.round(right)]; }"
+
+
+def test_a_picture_stands_above_its_question(visitor, session, tmp_path):
+    visitor.upload(picture(tmp_path / "panorama.png", (1200, 300)))
+    ask(visitor, "table")
+    (_, edge), (_, below) = visitor.pictures.evaluate(EDGES), visitor.conversation.get_by_text("table").evaluate(EDGES)
+    assert 0 <= edge - below < 20
 
 
 ANYWHERE = GIVE.replace("textarea[placeholder^='Ask about']", "h1")
@@ -357,6 +394,8 @@ def test_a_question_is_edited_in_a_field_as_wide_as_the_conversation(visitor, se
     visitor.press("Edit", 0)
     field = visitor.conversation.get_by_role("textbox")
     assert field.bounding_box()["width"] > 0.85 * visitor.conversation.bounding_box()["width"]
+    field.fill("\n".join(map(str, range(10))))
+    assert field.evaluate("field => field.scrollHeight - field.clientHeight") <= 0  # all of it is seen
     field.press("Escape")
     field.wait_for(state="detached")
     visitor.press("Edit", 0)
