@@ -35,6 +35,7 @@ from session.documents import MAX_PAGES
 
 HEADER = """<h1>Chat about pictures</h1><p class="quiet">{}</p>
 <button popovertarget="about">About</button><button popovertarget="settings">Settings</button>"""
+HIDDEN = ("undo-clear", "empty", "continue")  # buttons
 FILES = "Files that you add stay on the machine that serves this page. They are deleted there after a day."
 FROM_PROGRAMS = "Programs use this page, too: the tutorial's `docs/api.md` says how."
 
@@ -78,7 +79,7 @@ class ChatPage:
     pages: which pages of a document are read; shown while one is in the input box.
     input: what a visitor types and uploads; sends and stops.
     clear, save, save_text, load: the buttons below it.
-    undo_clear, download, go_on: buttons that are hidden: the page's script presses them for others that come and go.
+    undo_clear, empty, download, go_on: buttons that are hidden: the page's scripts press them.
     """
 
     session: ChatSession
@@ -101,6 +102,7 @@ class ChatPage:
     save_text: gr.Button
     load: gr.UploadButton
     undo_clear: gr.Button
+    empty: gr.Button
     download: gr.DownloadButton
     go_on: gr.Button
 
@@ -147,14 +149,14 @@ def lay_out(model, session: ChatSession) -> ChatPage:
         save = gr.Button("Save conversation", size="sm")
         save_text = gr.Button("Save as Markdown", size="sm")
         load = gr.UploadButton("Open conversation…", size="sm", file_types=[".zip"])
-        hidden = [gr.Button(name, elem_id=name, elem_classes="hidden-button") for name in ("undo-clear", "continue")]
+        hidden = (gr.Button(name, elem_id=name, elem_classes="hidden-button") for name in HIDDEN)
         download = gr.DownloadButton("Download", elem_id="download", elem_classes="hidden-button")
 
     return ChatPage(
         session=session, examples=examples, history=history, tab=tab, stored=stored, settings=settings,
         cost=cost, cache=cache, notice=notice, chatbot=chatbot, pages=pages, input=input_box,
-        clear=clear, save=save, save_text=save_text, load=load, undo_clear=hidden[0], download=download,
-        go_on=hidden[1],
+        clear=clear, save=save, save_text=save_text, load=load, download=download,
+        **dict(zip(("undo_clear", "empty", "go_on"), hidden, strict=True)),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty
 from chat_page.prefetch import TabState, prefetch, wait_for_end
 from chat_page.settings import Settings, predicted_cost
 from chat_page.strings import NOTICE_S, visible_error
+from chat_page.theme import EMPTIED, EMPTY_BOX
 from chat_session import ChatSession, SessionError
 from session.media import kind_of
 
@@ -47,13 +48,13 @@ def conversation_values(
         values[page.stored], tab.stored_at = page.browser.to_store(history, tab.visitor), now
     if notice is not None:
         values[page.notice] = notice_update(notice)
-    if input_value is not None:  # the browser tells of a new text only, and later
-        tab.in_input, tab.files_checked = input_value, input_value["files"]
-        values |= {
-            page.input: input_value,
-            page.pages: gr.update(value=input_value["pages"], visible=_has_document(input_value)),
-        }
-    return values
+    return values if input_value is None else values | input_values(page, tab, input_value)
+
+
+def input_values(page: ChatPage, tab: TabState, value: dict) -> dict:
+    """What puts `value` into the input box. The browser tells of a new text only, and later."""
+    tab.in_input, tab.files_checked = value, value["files"]
+    return {page.input: value, page.pages: gr.update(value=value["pages"], visible=_has_document(value))}
 
 
 def _has_document(value: dict) -> bool:
@@ -76,24 +77,27 @@ def connect_questions(page: ChatPage) -> list:
     Returns the events that answer them, so that others can follow them.
     """
 
-    def put(tab: TabState, history, stored, asked: Callable[[list[dict]], list[dict]], input_value=None):
-        """Shows at once what `asked` makes of the conversation, where this tab has no answer on its way."""
+    def put(tab: TabState, history, stored, asked: Callable[[list[dict]], list[dict]], sent: dict | None = None):
+        """Shows at once what `asked` makes of the conversation, where this tab has no answer on its way. Where nothing
+        comes of it, what was `sent` is back in the input box.
+        """
         before, notice = page.browser.restored(history, stored)
-        if tab.asked or (tab.answering and not wait_for_end(tab)):
-            gr.Info(STILL_WRITING)
-            return NOTHING
         try:
+            if tab.asked or (tab.answering and not wait_for_end(tab)):
+                raise SessionError(STILL_WRITING)
             history = asked(before)
         except SessionError as error:
             gr.Warning(str(error), duration=NOTICE_S)
-            return NOTHING
+            return input_values(page, tab, sent) if sent else NOTHING
         tab.previous, tab.asked = before, True
-        return conversation_values(page, tab, history, notice, input_value)
+        if sent == tab.in_input:  # the browser tells only later that it is empty
+            tab.in_input = empty_input()
+        return conversation_values(page, tab, history, notice)
 
     def ask(box: dict | None, pages: str, tab: TabState, history, stored):
         value = value_of_input(box, pages)
         tab.files_sent = value["files"]
-        return put(tab, history, stored, lambda before: with_question(before, len(before), value), empty_input())
+        return put(tab, history, stored, lambda before: with_question(before, len(before), value), value)
 
     def again(tab: TabState, history, stored, index: int, **changed):
         def asked(before):
@@ -136,12 +140,13 @@ def connect_questions(page: ChatPage) -> list:
 
     conversation = [page.tab, page.history, page.stored]
     puts = [
-        page.input.submit(ask, [page.input, page.pages, *conversation], page.conversation, **TELLING),
+        page.input.submit(ask, [page.input, page.pages, *conversation], page.conversation, js=EMPTY_BOX, **TELLING),
         page.chatbot.retry(retry, conversation, page.conversation, **TELLING),
         page.chatbot.edit(edit, conversation, page.conversation, **TELLING),
         page.chatbot.example_select(example, page.tab, page.conversation, **TELLING),
         page.go_on.click(go_on, conversation, page.conversation, **TELLING),
     ]
+    page.empty.click(None, None, [page.input, page.pages], js=EMPTIED)
     shared = {
         "inputs": [page.tab, page.history, *page.settings], "outputs": page.conversation,
         "api_visibility": "private", "show_progress": "minimal", "show_progress_on": [page.chatbot],
@@ -166,7 +171,7 @@ def connect_typing(page: ChatPage) -> None:
             tab.files_checked = [path for path in value["files"] if path not in problems]
             if problems:
                 return leave_out(problems, value)
-            shown[page.pages] = gr.update(visible=True) if _has_document(value) else gr.update(visible=False, value="")
+            shown[page.pages] = gr.update(visible=_has_document(value))
         if predicting.acquire(timeout=PREDICTING_S):
             try:
                 values = Settings.from_controls(page.session, *settings)

@@ -33,6 +33,9 @@ HEAD = (
 )
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
+# At once, not when the server has answered: what is typed meanwhile would go, too.
+EMPTY_BOX = "(...values) => { setTimeout(() => document.querySelector('#empty').click()); return values; }"
+EMPTIED = "() => [{ text: '', files: [] }, '']"
 OFFER_UNDO = "() => dispatchEvent(new Event('cleared'))"
 
 LAUNCH = {

@@ -373,6 +373,33 @@ def test_enter_while_an_answer_is_written_sends_the_question_afterwards(visitor,
     assert visitor.asked() == ["lists", "table"]
 
 
+def test_what_is_typed_while_a_question_is_on_its_way_stays(visitor, session):
+    held = []
+    visitor.input.fill("table")
+    visitor.tab.route("**/queue/join*", lambda route: held.append(route))
+    visitor.input.press("Enter")
+    visitor.tab.wait_for_function("document.querySelector('#question textarea').value == ''")
+    visitor.input.press_sequentially("And")
+    visitor.wait_until(lambda: held)
+    visitor.tab.unroute("**/queue/join*")  # and go on
+    visitor.answers.get_by_text(END).wait_for()
+    assert visitor.asked() == ["table"] and visitor.input.input_value() == "And"
+
+
+def test_a_question_that_is_refused_is_back_in_the_input_box(visitor, session, tmp_path):
+    Image.new("RGB", (248, 350)).save(tmp_path / "letter.pdf")
+    visitor.upload(tmp_path / "letter.pdf")
+    pages = visitor.tab.get_by_placeholder("Pages, such as")
+    pages.fill("all")
+    visitor.input.fill("table")
+    visitor.input.press("Enter")
+    visitor.tab.get_by_text("'all' are no pages that can be read").last.wait_for()
+    visitor.in_box(1)
+    pages.wait_for()
+    assert (visitor.input.input_value(), pages.input_value()) == ("table", "all")
+    assert visitor.asked() == []
+
+
 def test_stop_while_a_question_waits_gives_it_back(visit, page, session):
     session.begin(gated=True)
     first, second = visit(page.local_url), visit(page.local_url)
