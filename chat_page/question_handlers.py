@@ -90,9 +90,10 @@ def connect_questions(page: ChatPage) -> list:
             gr.Warning(str(error), duration=NOTICE_S)
             return input_values(page, tab, sent) if sent else NOTHING
         tab.previous, tab.asked = before, True
-        if sent == tab.in_input:  # the browser tells only later that it is empty
-            tab.in_input = empty_input()
-        return conversation_values(page, tab, history, notice)
+        if sent == tab.in_input:  # the browser has emptied it
+            tab.in_input, tab.files_checked = empty_input(), []
+        has_document = gr.update(visible=_has_document(tab.in_input))
+        return {**conversation_values(page, tab, history, notice), page.pages: has_document}
 
     def ask(box: dict | None, pages: str, tab: TabState, history, stored):
         value = value_of_input(box, pages)
