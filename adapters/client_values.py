@@ -14,7 +14,7 @@ import re
 import gradio as gr
 
 MAX_DEPTH = 16  # of lists and dictionaries inside each other
-MAX_ENTRIES = 20_000  # of all of them; a browser stores a hundred messages
+MAX_ENTRIES = 20_000  # of all of them; a browser stores two hundred messages
 ADDRESS = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]+:")  # a scheme has two letters at least: "C:" is a disk
 UPLOADED_ONLY = "Only files that were uploaded to this page can be used."
 MESSAGE = 'A message is {"text": "…", "files": […]}, its files from an upload or from gradio_client.handle_file.'

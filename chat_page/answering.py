@@ -85,7 +85,7 @@ def _answers(
     The session works in a thread of its own, because it tells its progress before it has a piece to give.
     """
     events: queue.SimpleQueue = queue.SimpleQueue()
-    messages, options = settings.with_system(asked), settings.options()
+    messages, options = settings.given(asked), settings.options()
     if begun:
         messages, options = [*messages, _answer(begun, "")], {**options, "continue_final_message": True}
     answer = session.stream(messages, progress=events.put, visitor=visitor, **options)

@@ -15,13 +15,11 @@ from pathlib import Path
 
 from adapters.gradio_internals import get_upload_folder
 from chat_page.messages import finished
-from chat_page.stored_messages import GONE, are_messages, with_files
+from chat_page.stored_messages import GONE, MAX_MESSAGES, are_messages, with_files
 from session.prompt import content_parts
 
-MAX_MESSAGES = 100
 MAX_ALL_CHARACTERS = 1_000_000  # of all messages: a browser stores a few MB; the oldest are left out
 SERVER_RESTARTED = "The server was restarted. The text of your conversation is still here."
-PAGE_RELOADED = "The page was loaded again."
 VISITOR = "visitor "  # before what is signed of one: no file has such a name
 
 
@@ -62,23 +60,25 @@ class BrowserStore:
     def restored(self, history: list[dict], stored) -> tuple[list[dict], str]:
         """(the conversation, a notice to the visitor): the server's `history`, or else what the browser `stored` of it.
 
-        A page that is open does not notice that its server was restarted; but then the server knows nothing of it, so
-        whoever is handed a conversation by the page asks here first.
+        A page that is open does not notice that its server was restarted; but then the server knows nothing of it, or
+        that its files were deleted after a day. So whoever is handed a conversation by the page asks here first.
         """
+        if history:
+            there = [with_files(message, _if_there) for message in finished(history)]
+            return there, "" if there == history else _notice(True, there)
         match stored:
-            case {"messages": [_, *_] as messages} if not history and len(messages) <= MAX_MESSAGES:
-                if are_messages(messages) and sum(map(_characters, messages)) <= MAX_ALL_CHARACTERS:
+            case {"messages": [_, *_] as messages} if are_messages(messages):
+                if sum(map(_characters, messages)) <= MAX_ALL_CHARACTERS:
                     history = [with_files(message, self._path) for message in messages]
                     return history, _notice(stored.get("server") == self.server_id, history)
-        return history, ""
+        return [], ""
 
     def _signed_file(self, kind: str, path: str) -> str:
         return self._signed(Path(path).resolve().relative_to(Path(get_upload_folder()).resolve()).as_posix())
 
     def _path(self, kind: str, signed: str) -> str:
         """Of a file that this server signed; "" where it is gone."""
-        path = Path(get_upload_folder(), self._name(signed))
-        return str(path) if path.is_file() else ""
+        return _if_there(kind, str(Path(get_upload_folder(), self._name(signed))))
 
     def _signed(self, name: str) -> str:
         return f"{hmac.digest(self._key, name.encode(errors='replace'), 'sha256').hex()} {name}"
@@ -88,6 +88,10 @@ class BrowserStore:
         name = signed.partition(" ")[2]
         is_ours = hmac.compare_digest(self._signed(name).encode(errors="replace"), signed.encode(errors="replace"))
         return name if is_ours else ""
+
+
+def _if_there(kind: str, path: str) -> str:
+    return path if Path(path).is_file() else ""
 
 
 def _characters(stored: dict) -> int:
@@ -100,11 +104,11 @@ def _notice(same_server: bool, history: list[dict]) -> str:
     with_gaps = [
         number for number, parts in enumerate(questions, 1) if any(part.get("text") in GONE.values() for part in parts)
     ]
-    if not with_gaps:
-        return "" if same_server else SERVER_RESTARTED
-    which = f"{'question' if len(with_gaps) == 1 else 'questions'} {_list(with_gaps)}"
-    reason = PAGE_RELOADED if same_server else SERVER_RESTARTED
-    return f"{reason} Pictures and videos of it are gone. Add them again where you need them: {which}."
+    notice = "" if same_server else SERVER_RESTARTED
+    if with_gaps:
+        which = f"{'question' if len(with_gaps) == 1 else 'questions'} {_list(with_gaps)}"
+        notice += f" Pictures and videos are gone. Add them again where you need them: {which}."
+    return notice.strip()
 
 
 def _list(numbers: list[int]) -> str:

@@ -35,19 +35,20 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
         def save_to_file(history, stored):
             history, _ = page.browser.restored(history, stored)
             try:
-                return write(finished(history))
+                return write(history)
             except (SessionError, MediaError) as error:
                 raise visible_error(error) from error
 
         return save_to_file
 
-    def load_file(path, tab: TabState, history, stored):
-        end_answer(tab)
+    def load_file(path, tab: TabState):
         try:
-            return conversation_values(page, tab, load(path), "")
+            loaded = load(path)
         except (SessionError, MediaError) as error:
             gr.Warning(str(error), duration=NOTICE_S)
-            return come_back(tab, history, stored)
+            return NOTHING
+        end_answer(tab)
+        return conversation_values(page, tab, loaded, "")
 
     def clear(tab: TabState, history, box: dict | None, pages: str):
         end_answer(tab)
@@ -82,7 +83,7 @@ def connect_buttons(blocks: gr.Blocks, page: ChatPage, answers: list) -> None:
     for button, write in ((page.save, save), (page.save_text, save_as_markdown)):
         saved = button.click(save_with(write), [page.history, page.stored], page.download, **TELLING)
         saved.success(None, js=PRESS_DOWNLOAD)
-    page.load.upload(load_file, [page.load, *conversation], page.conversation, **TELLING)
+    page.load.upload(load_file, [page.load, page.tab], page.conversation, **TELLING)
     blocks.load(come_back, conversation, page.conversation, **IMMEDIATELY)
     # By the browser alone: what the server answers could come after the visitor has changed something.
     blocks.load(None, page.settings, page.settings, js=bring_back(page.settings))

@@ -25,14 +25,13 @@ from typing import BinaryIO
 
 from adapters.gradio_internals import get_upload_folder, hash_file, save_file_to_cache
 from adapters.json_size import has_more_entries
-from chat_page.stored_messages import are_messages, with_files
+from chat_page.stored_messages import MAX_MESSAGES, are_messages, with_files
 from session.documents import load_page
 from session.media import MediaError, load_image, load_video
 from session.prompt import SessionError
 
 MAX_BYTES = 60 << 20  # unpacked: with its directory, still a file that may be uploaded
 MAX_TEXT_BYTES = 4 << 20  # of conversation.json
-MAX_MESSAGES = 200
 MAX_MEDIA = 64
 MAX_DIRECTORY_BYTES = 200 * (MAX_MEDIA + 1)  # how the zip lists its files
 MAX_JSON_ENTRIES = 20_000  # of conversation.json, brackets and commas: empty lists take thirty times their text

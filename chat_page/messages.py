@@ -64,6 +64,17 @@ def is_empty(value: dict) -> bool:
     return not (value["text"].strip() or value["files"])
 
 
+def joined(first: dict, second: dict) -> dict:
+    """The input box with all that is in two; just one where they are the same."""
+    if first == second:
+        return first
+    return {
+        "text": "\n".join(value["text"] for value in (first, second) if value["text"].strip()),
+        "files": [*first["files"], *second["files"]],
+        "pages": first["pages"] or second["pages"],
+    }
+
+
 def empty_input() -> dict:
     """What is in an input box in which nothing is: Gradio's own None makes its field fail when it is typed into."""
     return {"text": "", "files": [], "pages": ""}

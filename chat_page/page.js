@@ -175,5 +175,5 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keypress", (event) => {
   if (event.key !== "Enter" || event.shiftKey || !writing || !event.target.matches("#question textarea")) return;
   take(event);
-  send(true);
+  if (event.target.value.trim() || find("#question .thumbnail-item")) send(true);
 }, true);

@@ -18,7 +18,7 @@ import gradio as gr
 from adapters.open_streams import visitor_address
 from chat_page.answering import is_growing, stream_conversation, with_continuation, with_question
 from chat_page.layout import ChatPage, notice_update
-from chat_page.messages import STOPPED, empty_input, input_of_question, is_empty, unusable, value_of_input
+from chat_page.messages import STOPPED, empty_input, input_of_question, joined, unusable, value_of_input
 from chat_page.prefetch import TabState, prefetch, wait_for_end
 from chat_page.settings import Settings, predicted_cost
 from chat_page.strings import NOTICE_S, visible_error
@@ -62,12 +62,14 @@ def _has_document(value: dict) -> bool:
 
 
 def as_if_never_asked(page: ChatPage, tab: TabState, history: list[dict]) -> dict:
-    """Without the question that `history` ends with. One that was new is back in the input box, where the visitor has
-    not typed another since.
+    """Without the question that `history` ends with. What the conversation does not have any more then, a new question
+    or an edited one, is back in the input box, before what was typed since.
     """
-    is_new = len(tab.previous) == len(history) - 2
-    question = input_of_question(history, len(history) - 2) if is_new and is_empty(tab.in_input) else None
-    return conversation_values(page, tab, tab.previous, input_value=question)
+    index, box = len(history) - 2, None
+    question = input_of_question(history, index)
+    if len(tab.previous) <= index or input_of_question(tab.previous, index) != question:
+        box = joined(question, tab.in_input)
+    return conversation_values(page, tab, tab.previous, input_value=box)
 
 
 def connect_questions(page: ChatPage) -> list:
@@ -119,12 +121,13 @@ def connect_questions(page: ChatPage) -> list:
         return put(tab, history, stored, with_continuation)
 
     def answer(request: gr.Request, tab: TabState, history, *settings):
-        if not tab.asked:  # it was taken back meanwhile
+        asked, tab.asked = tab.asked, False
+        if not asked or not history:  # it was taken back meanwhile, or cleared
             yield NOTHING  # what yields nothing at all empties its outputs
             return
-        tab.asked, tab.answering, tab.stop_requested = False, True, False
-        values, begun = Settings.from_controls(page.session, *settings), history[-1]["content"]
+        tab.answering, tab.stop_requested = True, False
         try:
+            values, begun = Settings.from_controls(page.session, *settings), history[-1]["content"]
             conversations = stream_conversation(
                 page.session, history, values, lambda: tab.stop_requested, visitor=tab.asks_from(request)
             )
@@ -133,8 +136,7 @@ def connect_questions(page: ChatPage) -> list:
                     too_early = new[-1]["note"] == STOPPED and new[-1]["content"] == begun
                     yield as_if_never_asked(page, tab, history) if too_early else conversation_values(page, tab, new)
         except gr.Error as error:
-            question = input_of_question(history, len(history) - 2)
-            yield conversation_values(page, tab, tab.previous, input_value=question)
+            yield as_if_never_asked(page, tab, history)
             gr.Warning(error.message, duration=error.duration)  # an error would cover the conversation
         finally:
             tab.answering = False

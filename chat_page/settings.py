@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from chat_page.messages import content_of_input
+from chat_page.messages import STOPPED, content_of_input
 from chat_page.strings import duration
 from chat_session import ChatSession, MediaError, SessionError
 from session.prompt import content_parts
@@ -44,10 +44,14 @@ class Settings:
         _, highest = session.visual_token_budget
         return cls(*others, None if visual_tokens >= highest else int(visual_tokens), VIDEO_FRAMES.get(video_frames, 0))
 
-    def with_system(self, messages: list[dict]) -> list[dict]:
-        """`messages` behind the system prompt, where there is one."""
+    def given(self, messages: list[dict]) -> list[dict]:
+        """What the model is given of `messages`: behind the system prompt, where there is one; and without questions
+        whose answers ended before their first word, as in a page that was closed, lest it learns to say nothing.
+        """
         system = self.system_prompt.strip()
-        return [{"role": "system", "content": system}, *messages] if system else messages
+        gaps = {i for i, answer in enumerate(messages) if (answer["content"], answer.get("note")) == ("", STOPPED)}
+        answered = [message for i, message in enumerate(messages) if not gaps & {i, i + 1}]
+        return [{"role": "system", "content": system}] * bool(system) + answered
 
     def with_frames(self, messages: list[dict]) -> list[dict]:
         """`messages`, whose videos are seen in as many frames as are set now, also those of before."""
@@ -67,7 +71,7 @@ class Settings:
     def asked(self, before: list[dict], value: dict) -> list[dict]:
         """What the session is given when `value`, of the input box, is asked behind the conversation `before`."""
         question = {"role": "user", "content": content_of_input(value)}
-        return self.with_system(self.with_frames([*before, question]))
+        return self.given(self.with_frames([*before, question]))
 
     def options(self) -> dict:
         """For ChatSession.stream."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from chat_page.messages import MAX_FILES, options_of
 from session.prompt import MAX_CHARACTERS, content_parts
 
+MAX_MESSAGES = 200
 MAX_NOTE = 1000  # characters
 ANSWER = {"role": "assistant", "content": "", "note": "", "boxed": "", "cut": False}  # what is stored of one
 GONE = {
@@ -37,8 +38,9 @@ def with_files(message: dict, renamed: Callable[[str, str], str]) -> dict:
 
 
 def are_messages(found: list) -> bool:
-    """Whether these are questions and answers in turn. What their names stand for is not looked at."""
-    return all(is_one(message) for message, is_one in zip(found, itertools.cycle((_is_question, _is_answer))))
+    """Whether these are questions and answers in turn, not too many. What their names stand for is not looked at."""
+    turns = zip(found, itertools.cycle((_is_question, _is_answer)))
+    return len(found) <= MAX_MESSAGES and all(is_one(message) for message, is_one in turns)
 
 
 def _with_file(part: dict, renamed: Callable[[str, str], str]) -> dict:

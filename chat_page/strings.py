@@ -63,5 +63,5 @@ def visible_error(error: Exception) -> gr.Error:
     if isinstance(error, SessionError | MediaError):
         return gr.Error(str(error), duration=NOTICE_S, print_exception=False)
     logger.exception("the model failed", exc_info=error)
-    problem = f"The model failed ({type(error).__name__}). Your message is back in the input field: please try again."
+    problem = f"The model failed ({type(error).__name__}). Nothing that you wrote is lost: please try again."
     return gr.Error(problem, duration=NOTICE_S, print_exception=False)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from adapters.gradio_internals import get_upload_folder
 from chat_page.answering import is_growing, stream_conversation, with_question
-from chat_page.browser_state import MAX_ALL_CHARACTERS, MAX_MESSAGES, BrowserStore
+from chat_page.browser_state import MAX_ALL_CHARACTERS, BrowserStore
 from chat_page.examples import example_questions
 from chat_page.header import model_line
 from chat_page.markdown_file import save_as_markdown
@@ -23,7 +23,7 @@ from chat_page.messages import MAX_FILES, content_of_input, input_of_question
 from chat_page.prefetch import TabState
 from chat_page.render import render_history
 from chat_page.settings import NO_PICTURE, Settings, predicted_cost
-from chat_page.stored_messages import MAX_NOTE
+from chat_page.stored_messages import MAX_MESSAGES, MAX_NOTE
 from chat_page.strings import duration, progress_line
 from chat_session import ChatSession, Progress, SessionError
 from session.prompt import MAX_CHARACTERS, build_prompt
@@ -142,10 +142,16 @@ def test_the_line_before_the_first_word_says_how_far_and_how_long():
 def test_settings_that_nobody_touched_change_nothing(session):
     settings = Settings.from_controls(session, "", 0, 1024, 1, 0, session.visual_token_budget[1], "Automatic")
     assert settings == Settings()
-    assert settings.with_system([ANSWER]) == [ANSWER]
+    assert settings.given([ANSWER]) == [ANSWER]
     assert settings.options() == {
         "do_sample": False, "max_new_tokens": 1024, "max_visual_tokens": None, "stop_repetition": True,
     }  # fmt: skip
+
+
+def test_the_model_is_not_shown_that_questions_may_stay_without_an_answer():
+    stopped = [question("One?"), {**ANSWER, "content": "", "note": "Stopped."}]
+    silent, spoken = [question("Two?"), {**ANSWER, "content": ""}], [question("Three?"), {**ANSWER, "note": "Stopped."}]
+    assert Settings().given([*stopped, *silent, *stopped, *spoken]) == silent + spoken
 
 
 def test_the_cost_of_a_picture_is_predicted_and_falls_with_the_budget(session, cat):
@@ -212,7 +218,27 @@ def test_what_another_server_signed_and_what_is_gone_is_told(browser, cat, tmp_p
     mine.write_bytes(b"")
     stored = browser.to_store([question("What?", str(mine)), ANSWER])
     mine.unlink()
-    assert browser.restored([], stored)[1].startswith("The page was loaded again.")
+    assert browser.restored([], stored)[1] == (
+        "Pictures and videos are gone. Add them again where you need them: question 1."
+    )
+
+
+def test_a_page_that_was_left_open_goes_on_without_the_files_that_were_deleted_meanwhile(browser, cat):
+    mine = Path(get_upload_folder(), "soon-gone.png")
+    mine.write_bytes(b"")
+    history = [question("What?", cat, str(mine)), {**ANSWER, "boxed": str(mine), "cut": True}]
+    assert browser.restored(history, None) == (history, "")
+    mine.unlink()
+    gone, notice = browser.restored(history, None)
+    assert [part["type"] for part in gone[0]["content"]] == ["image", "text", "text"]
+    assert gone[1] == {**ANSWER, "cut": True}
+    assert notice.endswith("question 1.")
+    assert browser.restored(gone, None) == (gone, "")  # it is told once
+
+
+def test_a_hundred_turns_come_back(browser):
+    turns = [question("What?"), ANSWER] * 100
+    assert browser.restored([], browser.to_store(turns))[0] == turns
 
 
 @pytest.mark.parametrize("name", ["/etc/hostname", "../../etc/hostname", "cat.jpg"])

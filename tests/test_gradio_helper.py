@@ -21,6 +21,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from chat_page.header import PRACTICE
+from chat_page.prefetch import TabState
 from gradio_helper import MAX_FILES, make_demo
 from tests.fake_model import FakeModel, FakeSession, echoing, fake_processor, last_question, saying
 from tests.test_media import brightening, write_video
@@ -204,6 +205,13 @@ def test_everything_that_runs_the_model_takes_turns(page):
     assert [event.fn.__name__ for event in runs_it] == ["answer"] * 5 + ["chat"]
     assert {event.fn.__name__ for event in takes_a_message if event not in runs_it} == {"ask", "look", "clear"}
     assert {event.concurrency_limit for event in runs_it} == {1}
+
+
+def test_a_question_that_is_cleared_before_its_answer_begins_leaves_the_tab_free(page):
+    answer = next(event.fn for event in page.fns.values() if event.fn and event.fn.__name__ == "answer")
+    tab = TabState(asked=True)
+    list(answer(None, tab, []))  # both at once: Clear emptied the conversation that the question had just come into
+    assert not tab.asked and not tab.answering
 
 
 def test_a_practice_model_is_announced_and_no_other(page):

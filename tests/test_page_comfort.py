@@ -361,6 +361,8 @@ def test_enter_while_an_answer_is_written_sends_the_question_afterwards(visitor,
     session.begin(gated=True)
     visitor.ask("lists")
     waits = visitor.tab.get_by_text("Your question is sent when this answer has ended.")
+    visitor.input.press("Enter")  # twice, in a hurry: there is no second question
+    assert not waits.is_visible()
     visitor.input.fill("table")
     visitor.input.press("Enter")
     waits.wait_for()
@@ -406,9 +408,11 @@ def test_stop_while_a_question_waits_gives_it_back(visit, page, session):
     first.ask("lists")
     second.ask("table")
     second.tab.get_by_text(re.compile(r"Waiting for others, place 1: \d+ s")).wait_for()
+    with second.tab.expect_response(lambda answer: "/predict" in answer.url):  # the server knows what is typed
+        second.input.fill("and a chair")
     second.click("Stop")
     second.questions.wait_for(state="detached")
-    assert second.input.input_value() == "table"
+    assert second.input.input_value() == "table\nand a chair"
     session.allow()
     first.answers.get_by_text(END).wait_for()
     ask(second, "code")
@@ -431,6 +435,19 @@ def test_a_question_is_edited_in_a_field_as_wide_as_the_conversation(visitor, se
     visitor.answers.get_by_text("This draws a box").wait_for()
     visitor.answers.get_by_text(END).wait_for()
     assert visitor.asked() == ["code"]
+
+
+def test_an_edited_question_that_is_stopped_before_its_first_word_is_in_the_input_box(visitor, session):
+    ask(visitor, "table")
+    session.begin(gated=True)
+    visitor.press("Edit")
+    visitor.conversation.get_by_role("textbox").fill("a long question")
+    visitor.tab.keyboard.press("Enter")
+    visitor.answers.get_by_text("Reading").wait_for()
+    visitor.click("Stop")
+    visitor.answers.get_by_text(END).wait_for()
+    assert visitor.asked() == ["table"]
+    assert visitor.input.input_value() == "a long question"
 
 
 # ---- nothing is lost ------------------------------------------------------------------------------------------------
@@ -463,6 +480,19 @@ def test_a_reload_during_an_answer_keeps_its_words(visitor, session):
     session.allow()
     visitor.press("Retry")
     visitor.answers.get_by_text("in all").wait_for()
+
+
+def test_a_file_that_cannot_be_opened_does_not_disturb_an_answer(visitor, session, tmp_path):
+    session.begin(gated=True)
+    visitor.ask("table")
+    session.allow(6)
+    visitor.answers.get_by_text("Here is what").wait_for()
+    (tmp_path / "forged.zip").write_bytes(b"PK")
+    visitor.tab.locator("input[type=file][accept*=zip]").set_input_files(str(tmp_path / "forged.zip"))
+    visitor.tab.get_by_text("not a conversation that was saved").wait_for()
+    session.allow()
+    visitor.answers.get_by_text("in all").wait_for()
+    visitor.answers.get_by_text(END).wait_for()
 
 
 def test_each_tab_has_its_own_conversation(browser, page, session):
