@@ -65,14 +65,10 @@ def is_empty(value: dict) -> bool:
 
 
 def joined(first: dict, second: dict) -> dict:
-    """The input box with all that is in two; just one where they are the same."""
-    if first == second:
-        return first
-    return {
-        "text": "\n".join(value["text"] for value in (first, second) if value["text"].strip()),
-        "files": [*first["files"], *second["files"]],
-        "pages": first["pages"] or second["pages"],
-    }
+    """The input box with all that is in two, once: `second` may be `first` as it was when it was being typed."""
+    texts = [first["text"]] if first["text"].startswith(second["text"]) else [first["text"], second["text"]]
+    files = list(dict.fromkeys([*first["files"], *second["files"]]))
+    return {"text": "\n".join(filter(None, texts)), "files": files, "pages": first["pages"] or second["pages"]}
 
 
 def empty_input() -> dict:

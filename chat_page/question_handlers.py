@@ -81,7 +81,7 @@ def connect_questions(page: ChatPage) -> list:
 
     def put(tab: TabState, history, stored, asked: Callable[[list[dict]], list[dict]], sent: dict | None = None):
         """Shows at once what `asked` makes of the conversation, where this tab has no answer on its way. Where nothing
-        comes of it, what was `sent` is back in the input box.
+        comes of it, what was `sent` is back in the input box, before what was typed since.
         """
         before, notice = page.browser.restored(history, stored)
         try:
@@ -90,7 +90,7 @@ def connect_questions(page: ChatPage) -> list:
             history = asked(before)
         except SessionError as error:
             gr.Warning(str(error), duration=NOTICE_S)
-            return input_values(page, tab, sent) if sent else NOTHING
+            return input_values(page, tab, joined(sent, tab.in_input)) if sent else NOTHING
         tab.previous, tab.asked = before, True
         if sent == tab.in_input:  # the browser has emptied it
             tab.in_input, tab.files_checked = empty_input(), []

@@ -19,7 +19,7 @@ from chat_page.browser_state import MAX_ALL_CHARACTERS, BrowserStore
 from chat_page.examples import example_questions
 from chat_page.header import model_line
 from chat_page.markdown_file import save_as_markdown
-from chat_page.messages import MAX_FILES, content_of_input, input_of_question
+from chat_page.messages import MAX_FILES, content_of_input, input_of_question, joined
 from chat_page.prefetch import TabState
 from chat_page.render import render_history
 from chat_page.settings import NO_PICTURE, Settings, predicted_cost
@@ -66,6 +66,15 @@ def test_what_people_type_most_is_not_escaped_where_they_edit_it():
 def test_a_question_goes_back_into_the_input_box(cat):
     message = {"text": "What?", "files": [cat, cat], "pages": ""}
     assert input_of_question([{"role": "user", "content": content_of_input(message)}], 0) == message
+
+
+def test_two_input_boxes_become_one_with_nothing_twice():
+    whole, typed, other = ({"text": text, "files": files, "pages": ""} for text, files in (
+        ("What?", ["a", "b"]), ("Wh", ["a"]), ("And", ["c"]),
+    ))  # fmt: skip
+    assert joined(whole, whole) == joined(whole, typed) == whole
+    assert joined(whole, other) == {"text": "What?\nAnd", "files": ["a", "b", "c"], "pages": ""}
+    assert joined({**other, "text": ""}, typed) == {"text": "Wh", "files": ["c", "a"], "pages": ""}
 
 
 @pytest.fixture

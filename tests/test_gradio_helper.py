@@ -214,6 +214,14 @@ def test_a_question_that_is_cleared_before_its_answer_begins_leaves_the_tab_free
     assert not tab.asked and not tab.answering
 
 
+def test_a_question_that_is_refused_is_back_before_what_was_typed_since(page):
+    question, typed = ({"text": text, "files": [], "pages": ""} for text in ("What?", "And"))
+    ask = next(event.fn for event in page.fns.values() if event.fn and event.fn.__name__ == "ask")
+    with pytest.warns(UserWarning, match="An answer is being written"):
+        values = ask(question, "", TabState(asked=True, in_input=typed), [], None)
+    assert {"text": "What?\nAnd", "files": [], "pages": ""} in values.values()
+
+
 def test_a_practice_model_is_announced_and_no_other(page):
     def texts(demo):
         return [block.value or "" for block in demo.blocks.values() if isinstance(block, gr.Markdown)]
