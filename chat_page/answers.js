@@ -1,10 +1,10 @@
-// What answers need of the browser. Runs once, inside a function, when the page is there (see chat_page/theme.py).
+// What answers need of the browser. Runs once, behind page.js and inside the same function (see chat_page/theme.py).
 
 // A message is copied as its author wrote it: Gradio hands over its HTML (see chat_page/render.py).
 const clipboard = navigator.clipboard ?? {};
 const write = clipboard.writeText?.bind(clipboard) ?? ((text) => {
-  const field = document.body.appendChild(document.createElement("textarea"));  // a page without https has no clipboard
-  field.value = text;
+  const field = element("textarea", { value: text });  // a page without https has no clipboard
+  document.body.append(field);
   field.select();
   document.execCommand("copy");
   field.remove();
@@ -28,7 +28,7 @@ document.addEventListener("click", ({ target }) => {
 // The conversation follows the words, until its reader scrolls up; at its end it follows again.
 const NEAR_PX = 24;
 const conversation = () => document.querySelector("[role=log]");
-const newWords = Object.assign(document.createElement("button"), { id: "new-words", hidden: true, textContent: "New words ↓" });
+const newWords = element("button", { id: "new-words", hidden: true, textContent: "New words ↓" });
 let following = true, top = 0, questions = 0;
 
 function follow(on) {

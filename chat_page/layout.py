@@ -168,7 +168,7 @@ def notice_update(text: str) -> dict:
 def _chatbot(examples: list[dict], practice: str) -> gr.Chatbot:
     chatbot = gr.Chatbot(
         label="Conversation", show_label=False, elem_id="conversation", scale=1, min_height=0,
-        placeholder=f"{practice}Add a picture or a video and ask about it, or try one of these:",
+        placeholder=f"{practice}Add a picture, a video or a document and ask about it, or try one of these:",
         examples=copy.deepcopy(examples), render_markdown=False,
         latex_delimiters=LATEX_DELIMITERS, autoscroll=False,
         buttons=["copy"], editable="user", allow_file_downloads=False,

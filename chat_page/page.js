@@ -80,7 +80,7 @@ document.addEventListener("loadedmetadata", ({ target }) => {
 
 // ---- files, from anywhere on the page -----------------------------------------------------------------------------
 
-const veil = element("div", { id: "veil", hidden: true, textContent: "Drop pictures and videos anywhere" });
+const veil = element("div", { id: "veil", hidden: true, textContent: "Drop pictures, videos and documents anywhere" });
 document.body.append(veil);
 const picker = () => find("#question input[type=file]");
 let ownDrag = false;

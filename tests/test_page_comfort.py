@@ -330,7 +330,7 @@ def test_files_are_dropped_and_pasted_anywhere(visitor, square):
     for files, way in ((1, "drop"), (2, "paste")):
         visitor.tab.evaluate(ANYWHERE, [way, data])
         visitor.in_box(files)
-    veil = visitor.tab.get_by_text("Drop pictures and videos anywhere")
+    veil = visitor.tab.get_by_text("Drop pictures, videos and documents anywhere")
     visitor.tab.evaluate(ANYWHERE.replace('kind == "drop"', 'kind == "dragover"'), ["dragover", data])
     veil.wait_for()
     visitor.tab.evaluate(ANYWHERE, ["drop", data])
