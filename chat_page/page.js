@@ -127,6 +127,13 @@ document.addEventListener("paste", (event) => {
   give(event.clipboardData.files);
 }, true);
 
+// ---- what is in the input box, after a reload: files are left out ---------------------------------------------------
+
+const field = () => find("#question textarea");
+addEventListener("pagehide", () => sessionStorage.setItem("draft", field()?.value || window.sent?.[0].text || ""));
+field().value = sessionStorage.getItem("draft") ?? "";
+field().dispatchEvent(new Event("input", { bubbles: true }));
+
 // ---- sending and stopping -----------------------------------------------------------------------------------------
 
 for (const name of ["#about", "#settings"]) find(name).popover = "auto";

@@ -22,7 +22,7 @@ from chat_page.messages import STOPPED, empty_input, input_of_question, joined, 
 from chat_page.prefetch import TabState, prefetch, wait_for_end
 from chat_page.settings import Settings, predicted_cost
 from chat_page.strings import NOTICE_S, visible_error
-from chat_page.theme import EMPTIED, EMPTY_BOX
+from chat_page.theme import ARRIVED, EMPTIED, EMPTY_BOX, FILLED_AGAIN
 from chat_session import ChatSession, SessionError
 from session.media import kind_of
 
@@ -150,6 +150,8 @@ def connect_questions(page: ChatPage) -> list:
         page.go_on.click(go_on, conversation, page.conversation, **TELLING),
     ]
     page.empty.click(None, None, [page.input, page.pages], js=EMPTIED)
+    puts[0].failure(None, None, [page.input, page.pages], js=FILLED_AGAIN)
+    puts[0].success(None, js=ARRIVED)
     shared = {
         "inputs": [page.tab, page.history, *page.settings], "outputs": page.conversation,
         "api_visibility": "private", "show_progress": "minimal", "show_progress_on": [page.chatbot],

@@ -33,9 +33,15 @@ HEAD = (
 )
 
 PRESS_DOWNLOAD = "() => document.querySelector('#download').click()"
-# At once, not when the server has answered: what is typed meanwhile would go, too.
-EMPTY_BOX = "(...values) => { setTimeout(() => document.querySelector('#empty').click()); return values; }"
+# At once, not when the server has answered: what is typed meanwhile would go, too. `sent` is what it has not got yet.
+EMPTY_BOX = """(...values) => {
+  window.sent = values.slice(0, 2);
+  setTimeout(() => document.querySelector('#empty').click());
+  return values;
+}"""
 EMPTIED = "() => [{ text: '', files: [] }, '']"
+FILLED_AGAIN = "() => window.sent"
+ARRIVED = "() => { window.sent = null; }"
 OFFER_UNDO = "() => dispatchEvent(new Event('cleared'))"
 
 LAUNCH = {

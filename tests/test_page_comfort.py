@@ -388,6 +388,36 @@ def test_what_is_typed_while_a_question_is_on_its_way_stays(visitor, session):
     assert visitor.asked() == ["table"] and visitor.input.input_value() == "And"
 
 
+def test_a_question_that_does_not_arrive_is_back_in_the_input_box(visitor, session):
+    visitor.input.fill("table")
+    visitor.tab.route("**/queue/join*", lambda route: route.fulfill(status=500, body="{}"))
+    visitor.input.press("Enter")
+    visitor.tab.get_by_text("Error").first.wait_for()
+    visitor.tab.wait_for_function("document.querySelector('#question textarea')?.value == 'table'")
+    visitor.tab.unroute("**/queue/join*")
+    visitor.tab.route("**/queue/join*", lambda route: None)
+    visitor.input.press("Enter")
+    visitor.tab.wait_for_function("document.querySelector('#question textarea')?.value == ''")
+    visitor.tab.reload()
+    visitor.tab.unroute("**/queue/join*")
+    visitor.tab.wait_for_function("document.querySelector('#question textarea')?.value == 'table'")
+
+
+def test_what_is_typed_survives_a_reload_and_what_was_asked_is_not_typed_again(visitor, session):
+    ask(visitor, "table")
+    visitor.input.fill("And the second")
+    for typed in ("And the second", ""):
+        visitor.tab.reload()
+        visitor.answers.get_by_text(END).wait_for()
+        assert visitor.input.input_value() == typed
+        visitor.input.fill("")
+    ask(visitor, "lists")
+    visitor.answers.get_by_text(END).nth(1).wait_for()
+    visitor.tab.reload()
+    visitor.answers.get_by_text(END).nth(1).wait_for()
+    assert visitor.input.input_value() == ""
+
+
 def test_a_question_that_is_refused_is_back_in_the_input_box(visitor, session, tmp_path):
     Image.new("RGB", (248, 350)).save(tmp_path / "letter.pdf")
     visitor.upload(tmp_path / "letter.pdf")
