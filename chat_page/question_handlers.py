@@ -94,8 +94,8 @@ def connect_questions(page: ChatPage) -> list:
         tab.previous, tab.asked = before, True
         if sent == tab.in_input:  # the browser has emptied it
             tab.in_input, tab.files_checked = empty_input(), []
-        has_document = gr.update(visible=_has_document(tab.in_input))
-        return {**conversation_values(page, tab, history, notice), page.pages: has_document}
+        pages = gr.update(visible=_has_document(tab.in_input))
+        return {**conversation_values(page, tab, history, notice), page.pages: pages}
 
     def ask(box: dict | None, pages: str, tab: TabState, history, stored):
         value = value_of_input(box, pages)
@@ -142,16 +142,18 @@ def connect_questions(page: ChatPage) -> list:
             tab.answering = False
 
     conversation = [page.tab, page.history, page.stored]
+    box = [page.input, page.pages]
+    submitted = page.input.submit(ask, [*box, *conversation], page.conversation, js=EMPTY_BOX, **TELLING)
+    page.empty.click(None, None, box, js=EMPTIED)
+    submitted.failure(None, None, box, js=FILLED_AGAIN)
+    submitted.success(None, js=ARRIVED)
     puts = [
-        page.input.submit(ask, [page.input, page.pages, *conversation], page.conversation, js=EMPTY_BOX, **TELLING),
+        submitted,
         page.chatbot.retry(retry, conversation, page.conversation, **TELLING),
         page.chatbot.edit(edit, conversation, page.conversation, **TELLING),
         page.chatbot.example_select(example, page.tab, page.conversation, **TELLING),
         page.go_on.click(go_on, conversation, page.conversation, **TELLING),
     ]
-    page.empty.click(None, None, [page.input, page.pages], js=EMPTIED)
-    puts[0].failure(None, None, [page.input, page.pages], js=FILLED_AGAIN)
-    puts[0].success(None, js=ARRIVED)
     shared = {
         "inputs": [page.tab, page.history, *page.settings], "outputs": page.conversation,
         "api_visibility": "private", "show_progress": "minimal", "show_progress_on": [page.chatbot],
